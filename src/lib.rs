@@ -1,1 +1,5 @@
+//! Carapulse: signal → context → diagnosis → plan → policy → approval → execution → verification → (rollback) → audit.
+//!
+//! The modules, in the order in which data flows; `ARCHITECTURE.md` has the map.
 
+pub mod domain;

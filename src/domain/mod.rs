@@ -1,0 +1,28 @@
+//! Words that three or more stages use. No IO, no database, no clock reading but through [`Clock`].
+//!
+//! In: nothing. Out: ids, who acts ([`Actor`], [`OpCtx`]), where ([`ContextRef`]), how dangerous ([`Risk`], [`Tier`]),
+//! canonical bytes and [`Digest`]s, and the plan document ([`plan::PlanDoc`]) that an approval signs.
+//! Always holds: a digest is taken over bytes, and those bytes are what is stored (decision: hash bytes, store those bytes).
+//! Not here: a stage's own types, which live in the stage.
+
+pub mod canonical;
+mod clock;
+mod digest;
+mod id;
+mod op;
+pub mod plan;
+mod risk;
+mod secret;
+mod target;
+
+pub use canonical::CanonicalError;
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use digest::Digest;
+pub use id::{
+    ApprovalId, CheckpointId, DecisionId, EventId, EvidenceId, ExecutionId, IdError, IdentityId, IncidentId,
+    JobId, NotificationId, PersonId, PlanId, SignalId, SnapshotId, TargetId, TokenId,
+};
+pub use op::{Actor, ActorKind, Ids, OpCtx, Role, TenantId, TenantIdError};
+pub use risk::{EffectKind, Guard, Risk, Tier};
+pub use secret::{SecretRef, SecretRefError};
+pub use target::{ContextRef, Target, TargetMode};

@@ -1,0 +1,107 @@
+//! Where an action lands.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{SecretRef, TargetId};
+
+/// The place of an action in the words of the managed systems. All fields but the tenant's come from a [`Target`] row.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ContextRef {
+    /// Tenant the place belongs to.
+    pub tenant_id: String,
+    /// `dev`, `staging`, `prod`, … A property of the target, never an input.
+    pub environment: String,
+    /// Kubernetes cluster, empty when the target has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cluster_id: String,
+    /// Kubernetes namespace.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// AWS account.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub aws_account_id: String,
+    /// Cloud region.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub region: String,
+    /// Argo CD project.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub argocd_project: String,
+    /// Grafana organisation.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub grafana_org_id: String,
+}
+
+/// How far Carapulse may go on a target. Every target starts in `observe`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TargetMode {
+    /// Diagnose only.
+    Observe,
+    /// Draft plans and ask for approval; executing is refused.
+    Propose,
+    /// Execute approved plans.
+    Act,
+}
+
+/// A registered place: the only way to name one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// Id of the row.
+    pub target_id: TargetId,
+    /// Unique within the tenant: 1–63 of `a-z 0-9 -`.
+    pub name: String,
+    /// Raised by one with every confirmed change; pinned by plans.
+    pub version: i64,
+    /// Where it is.
+    pub context: ContextRef,
+    /// How far Carapulse may go here.
+    pub mode: TargetMode,
+    /// Raises every plan's tier.
+    pub protected: bool,
+    /// The GitOps repository that describes this place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub git: Option<GitPlace>,
+    /// Address of the Prometheus that measures this place, `http(s)://host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus_url: Option<String>,
+    /// How to reach the Kubernetes API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<KubernetesPlace>,
+    /// Names that alerts use for the services here, mapped to workloads (`checkout` → `deployment/checkout`).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<String, String>,
+}
+
+/// A git repository of manifests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GitPlace {
+    /// `https://…`, or an absolute path on the tool-router's own machine.
+    pub url: String,
+    /// Branch that is deployed.
+    pub branch: String,
+    /// Folder of this place's manifests in the repository; empty for the root.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub path: String,
+    /// Password or token for writes over https.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_credential: Option<SecretRef>,
+}
+
+/// A Kubernetes API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KubernetesPlace {
+    /// Kubeconfig for reads, by reference. `exec:` entries are refused.
+    pub read_credential: SecretRef,
+    /// Kubeconfig for writes, by reference; without it writes are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_credential: Option<SecretRef>,
+    /// Context in the kubeconfig that must be used.
+    pub context: String,
+}
