@@ -12,6 +12,7 @@ mod id;
 mod op;
 pub mod plan;
 mod risk;
+pub mod run;
 mod secret;
 mod target;
 

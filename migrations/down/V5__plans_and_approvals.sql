@@ -1,0 +1,9 @@
+DROP TABLE IF EXISTS idempotency_key;
+DROP TABLE IF EXISTS approval_grant;
+DROP TABLE IF EXISTS approval;
+DROP TABLE IF EXISTS plan_step;
+DROP TABLE IF EXISTS plan;
+DROP TABLE IF EXISTS action_definition;
+DROP TABLE IF EXISTS policy_decision;
+DROP TABLE IF EXISTS policy_active;
+DROP TABLE IF EXISTS policy_bundle;
