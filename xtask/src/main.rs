@@ -1,1 +1,24 @@
-fn main() {}
+//! `cargo xtask`: parses the command line and calls the file of that name; nothing else.
+
+mod cli;
+mod report;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Task};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Task::Tools(command) => tools::run(&command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
