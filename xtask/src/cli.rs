@@ -17,6 +17,11 @@ pub enum Task {
     /// The real servers and tools that tests run against: list, fetch, say where one is
     #[command(subcommand)]
     Tools(ToolsCommand),
+    /// A real Kubernetes API with simulated nodes
+    #[command(subcommand)]
+    Kube(KubeCommand),
+    /// Import ranks, fences, names, banned text, file lengths, migrations
+    Tidy,
 }
 
 #[derive(Debug, Subcommand)]
@@ -31,4 +36,23 @@ pub enum ToolsCommand {
     },
     /// Print the path of one program, fetching it when needed
     Path { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KubeCommand {
+    /// Start a cluster in a folder and leave it running
+    Up {
+        /// A new or empty folder: kubeconfig, logs and data go there
+        folder: PathBuf,
+        /// The API server's port on 127.0.0.1; a free one otherwise
+        #[arg(long)]
+        port: Option<u16>,
+    },
+    /// End the cluster of a folder
+    Down { folder: PathBuf },
+    /// Run a command with a cluster of its own (KUBECONFIG set), which ends with it
+    Run {
+        #[arg(required = true, last = true)]
+        command: Vec<std::ffi::OsString>,
+    },
 }

@@ -1,8 +1,11 @@
 //! `cargo xtask`: parses the command line and calls the file of that name; nothing else.
 
 mod cli;
+mod kube;
 mod report;
+mod tidy;
 mod tools;
+mod workspace;
 
 use std::process::ExitCode;
 
@@ -13,6 +16,8 @@ use cli::{Cli, Task};
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Task::Tools(command) => tools::run(&command),
+        Task::Kube(command) => kube::run(&command),
+        Task::Tidy => tidy::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
