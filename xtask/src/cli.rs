@@ -22,6 +22,35 @@ pub enum Task {
     Kube(KubeCommand),
     /// Import ranks, fences, names, banned text, file lengths, migrations
     Tidy,
+    /// Run the test suite; with --real the end-to-end tests against the real servers
+    Test {
+        /// Fetch the real servers, start a cluster and run tests/e2e
+        #[arg(long)]
+        real: bool,
+        /// Run only tests whose name contains one of these
+        filter: Vec<String>,
+    },
+    /// Everything CI checks: format, tidy, clippy, generated files, tests
+    Ci {
+        /// Only what needs no build of the product: format and tidy
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Write the files that the program itself describes
+    Gen {
+        /// Write nothing; fail when a file is not what it would be
+        #[arg(long)]
+        check: bool,
+    },
+    /// The query cache
+    #[command(subcommand)]
+    Db(DbCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DbCommand {
+    /// Write .sqlx anew from a migrated database (DATABASE_URL, else one of its own)
+    Prepare,
 }
 
 #[derive(Debug, Subcommand)]

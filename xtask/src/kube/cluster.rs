@@ -92,9 +92,37 @@ pub fn start(
     if let Err(error) = cluster.bring_up() {
         let tails = cluster.processes.log_tails();
         cluster.processes.stop()?;
-        return Err(error.context(format!("the cluster did not start; its logs end with\n{tails}")));
+        if interrupt.seen().is_some() {
+            return Err(error);
+        }
+        bail!("the cluster did not start: {error:#}\nthe ends of its logs:\n{tails}");
     }
     Ok(cluster.path("kubeconfig"))
+}
+
+/// Removes what a cluster's start made in `folder`, but for its logs.
+pub fn clear(folder: &Path) -> Result<()> {
+    for name in [
+        "etcd",
+        "certs",
+        "kubeconfig",
+        "tokens.csv",
+        "sa.key",
+        "stages.yaml",
+        "nodes.yaml",
+    ] {
+        let path = folder.join(name);
+        let removed = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 impl Cluster<'_> {

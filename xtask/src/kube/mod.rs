@@ -12,7 +12,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{self, Command};
+use std::process::{self, Child, Command, ExitStatus};
 use std::thread;
 use std::time::Duration;
 
@@ -31,39 +31,84 @@ pub fn run(command: &KubeCommand) -> Result<()> {
     match command {
         KubeCommand::Up { folder, port } => up(folder, *port),
         KubeCommand::Down { folder } => down(folder),
-        KubeCommand::Run { command } => {
-            let (program, arguments) = command.split_first().context("a command to run")?;
-            let mut command = Command::new(program);
-            with_cluster(command.args(arguments))
+        KubeCommand::Run { command } => run_command(command),
+    }
+}
+
+/// Keeps a cluster of its own for as long as `work` runs. It is always torn down; its logs stay when `work` fails.
+pub fn with_cluster(work: impl FnOnce(&Session) -> Result<()>) -> Result<()> {
+    let programs = Programs::fetch()?;
+    let run = RunFolder(env::temp_dir().join(format!("carapulse-kube-{}", process::id())));
+    let interrupt = Interrupt::install()?;
+    let kubeconfig = step("starting a cluster", || {
+        cluster::start(&programs, &run.0, None, &interrupt)
+    })?;
+    let result = work(&Session {
+        kubeconfig,
+        kubectl: programs.kubectl,
+        interrupt,
+    });
+    Processes::of(&run.0).stop()?;
+    match &result {
+        Ok(()) => fs::remove_dir_all(&run.0)?,
+        Err(_) => {
+            cluster::clear(&run.0)?;
+            say(&format!(
+                "the cluster's logs are kept in {}",
+                run.0.join("logs").display()
+            ));
+        }
+    }
+    result
+}
+
+/// A cluster that is up.
+pub struct Session {
+    kubeconfig: PathBuf,
+    kubectl: PathBuf,
+    interrupt: Interrupt,
+}
+
+impl Session {
+    /// Starts a command that knows the cluster: `KUBECONFIG`, `CARAPULSE_TEST_KUBECONFIG` and
+    /// `CARAPULSE_TEST_KUBECTL` are set, and that kubectl is the first on PATH.
+    pub fn spawn(&self, command: &mut Command) -> Result<Child> {
+        command
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("CARAPULSE_TEST_KUBECONFIG", &self.kubeconfig);
+        command
+            .env("CARAPULSE_TEST_KUBECTL", &self.kubectl)
+            .env("PATH", path_with(&self.kubectl)?);
+        command
+            .spawn()
+            .with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))
+    }
+
+    /// Waits for the command; a signal to this process goes on to it.
+    pub fn wait(&self, child: &mut Child) -> Result<ExitStatus> {
+        let mut forwarded = false;
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status);
+            }
+            if let Some(signal) = self.interrupt.seen().filter(|_| !forwarded) {
+                kill(Pid::from_raw(child.id().cast_signed()), signal)?;
+                forwarded = true;
+            }
+            thread::sleep(Duration::from_millis(50));
         }
     }
 }
 
-/// Runs a command with a cluster of its own: `KUBECONFIG`, `CARAPULSE_TEST_KUBECONFIG`, `CARAPULSE_TEST_KUBECTL`
-/// set and that kubectl first on PATH. The cluster is always torn down; its logs stay when the command fails.
-pub fn with_cluster(command: &mut Command) -> Result<()> {
-    let programs = Programs::fetch()?;
-    let interrupt = Interrupt::install()?;
-    let run = RunFolder(env::temp_dir().join(format!("carapulse-kube-{}", process::id())));
-    let started = step("starting a cluster", || {
-        cluster::start(&programs, &run.0, None, &interrupt)
-    })?;
-    command
-        .env("KUBECONFIG", &started)
-        .env("CARAPULSE_TEST_KUBECONFIG", &started);
-    command
-        .env("CARAPULSE_TEST_KUBECTL", &programs.kubectl)
-        .env("PATH", path_with(&programs.kubectl)?);
-    let result = wait_for(command, &interrupt);
-    Processes::of(&run.0).stop()?;
-    match &result {
-        Ok(()) => fs::remove_dir_all(&run.0)?,
-        Err(_) => say(&format!(
-            "the cluster's logs are kept in {}",
-            run.0.join("logs").display()
-        )),
-    }
-    result
+fn run_command(words: &[OsString]) -> Result<()> {
+    let (program, arguments) = words.split_first().context("a command to run")?;
+    with_cluster(|session| {
+        let status = session.wait(&mut session.spawn(Command::new(program).args(arguments))?)?;
+        if !status.success() {
+            bail!("{} ended with {status}", program.to_string_lossy());
+        }
+        Ok(())
+    })
 }
 
 fn up(folder: &Path, port: Option<u16>) -> Result<()> {
@@ -84,38 +129,11 @@ fn down(folder: &Path) -> Result<()> {
     if !folder.join("kubeconfig").is_file() {
         bail!("{} has no cluster", folder.display());
     }
-    for name in ["etcd", "certs"] {
-        fs::remove_dir_all(folder.join(name))?;
-    }
-    for name in ["kubeconfig", "tokens.csv", "sa.key", "stages.yaml", "nodes.yaml"] {
-        fs::remove_file(folder.join(name))?;
-    }
+    cluster::clear(folder)?;
     say(&format!(
         "{stopped} processes of {} ended; its logs stay",
         folder.display()
     ));
-    Ok(())
-}
-
-/// Waits for the command; a signal to this process goes on to it.
-fn wait_for(command: &mut Command, interrupt: &Interrupt) -> Result<()> {
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot start {:?}", command.get_program()))?;
-    let mut forwarded = false;
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if let Some(signal) = interrupt.seen().filter(|_| !forwarded) {
-            kill(Pid::from_raw(child.id().cast_signed()), signal)?;
-            forwarded = true;
-        }
-        thread::sleep(Duration::from_millis(50));
-    };
-    if !status.success() {
-        bail!("{} ended with {status}", command.get_program().to_string_lossy());
-    }
     Ok(())
 }
 
