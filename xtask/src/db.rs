@@ -171,6 +171,9 @@ fn touch(file: &Path) -> Result<()> {
 fn replace(fresh: &Path) -> Result<()> {
     let target = workspace::path(".sqlx");
     let count = fresh.read_dir()?.count();
+    if count == 0 {
+        bail!("no query was checked: .sqlx stays as it is");
+    }
     if target.exists() {
         fs::remove_dir_all(&target)?;
     }

@@ -4,18 +4,15 @@
 //! nodes are Ready and whose default service account exists. Everything listens on 127.0.0.1.
 
 use std::fs;
-use std::io::Read;
 use std::net::TcpListener;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 
+use super::credentials;
 use super::interrupt::Interrupt;
 use super::processes::Processes;
 use crate::report::capture;
@@ -127,19 +124,15 @@ pub fn clear(folder: &Path) -> Result<()> {
 
 impl Cluster<'_> {
     fn bring_up(&self) -> Result<()> {
-        self.make_service_account_key()?;
-        let token = random_token()?;
-        write_private(
+        credentials::make_key(&self.path("sa.key"))?;
+        let token = credentials::random_token()?;
+        credentials::write_private(
             &self.path("tokens.csv"),
             &format!("{token},admin,admin,system:masters\n"),
         )?;
         self.start_etcd()?;
         self.start_apiserver()?;
-        self.wait_for("the API server's certificate", || self.read_ca().map(|_| ()))?;
-        write_private(
-            &self.path("kubeconfig"),
-            &self.kubeconfig(&self.read_ca()?, &token),
-        )?;
+        self.wait_for("the API server's certificate", || self.write_kubeconfig(&token))?;
         self.wait_for("the API server to be ready", || {
             self.kubectl(&["get", "--raw", "/readyz"])
         })?;
@@ -269,45 +262,11 @@ impl Cluster<'_> {
         capture(command.args(arguments).stdin(Stdio::null())).map(|_| ())
     }
 
-    /// The API server signs its own certificate at start; the CA is the last one in the file.
-    fn read_ca(&self) -> Result<String> {
-        let chain = fs::read_to_string(self.path("certs/apiserver.crt"))?;
-        let begin = chain
-            .rfind("-----BEGIN CERTIFICATE-----")
-            .context("no certificate yet")?;
-        let length = chain[begin..]
-            .find("-----END CERTIFICATE-----")
-            .context("half a certificate")?;
-        Ok(format!(
-            "{}-----END CERTIFICATE-----\n",
-            &chain[begin..begin + length]
-        ))
-    }
-
-    fn kubeconfig(&self, ca: &str, token: &str) -> String {
-        let ca = BASE64_STANDARD.encode(ca);
-        let server = format!("https://127.0.0.1:{}", self.ports.api);
-        format!(
-            "apiVersion: v1\nkind: Config\ncurrent-context: carapulse-test\n\
-             clusters:\n- name: carapulse-test\n  cluster:\n    server: {server}\n    certificate-authority-data: {ca}\n\
-             users:\n- name: admin\n  user:\n    token: {token}\n\
-             contexts:\n- name: carapulse-test\n  context:\n    cluster: carapulse-test\n    user: admin\n    namespace: default\n"
-        )
-    }
-
-    fn make_service_account_key(&self) -> Result<()> {
-        let mut command = Command::new("openssl");
-        command.args([
-            "genpkey",
-            "-algorithm",
-            "RSA",
-            "-pkeyopt",
-            "rsa_keygen_bits:2048",
-            "-out",
-        ]);
-        let made = capture(command.arg(self.path("sa.key")));
-        made.map(|_| ())
-            .context("the `openssl` command makes the service account key")
+    /// Fails until the API server has written its certificate.
+    fn write_kubeconfig(&self, token: &str) -> Result<()> {
+        let ca = credentials::ca(&fs::read_to_string(self.path("certs/apiserver.crt"))?)?;
+        let text = credentials::kubeconfig(self.ports.api, &ca, token);
+        credentials::write_private(&self.path("kubeconfig"), &text)
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -339,21 +298,4 @@ impl Ports {
             kwok: free[3],
         })
     }
-}
-
-fn random_token() -> Result<String> {
-    let mut bytes = [0u8; 16];
-    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn write_private(path: &Path, text: &str) -> Result<()> {
-    use std::io::Write;
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
-    file.write_all(text.as_bytes())?;
-    Ok(())
 }

@@ -5,6 +5,7 @@
 //! whose name contains `broken` or `oom` fail as `tests/fixtures/kube/broken-pods.yaml` says.
 
 mod cluster;
+mod credentials;
 mod interrupt;
 mod processes;
 
