@@ -22,21 +22,20 @@ pub struct Illegal {
 
 /// Applies one event of the journal.
 pub fn apply(shape: &Shape, mut state: State, event: &JournalEvent) -> Result<State, Illegal> {
-    let status_before = state.status();
-    let illegal = |what| Illegal {
-        what,
-        status: status_before,
-    };
+    let status = state.status();
+    let what = change(shape, &mut state, event);
+    what.map_err(|what| Illegal { what, status })?;
+    Ok(settle(shape, state))
+}
+
+/// Changes the state, or says what cannot be done now.
+fn change(shape: &Shape, state: &mut State, event: &JournalEvent) -> Result<(), &'static str> {
     if state.phase == Phase::Ended {
-        return Err(illegal("change anything"));
+        return Err("change anything");
     }
     match event {
-        JournalEvent::Started => {
-            if state.phase != Phase::Pending {
-                return Err(illegal("start"));
-            }
-            state.phase = Phase::Forward;
-        }
+        JournalEvent::Started if state.phase == Phase::Pending => state.phase = Phase::Forward,
+        JournalEvent::Started => return Err("start"),
         JournalEvent::Intended {
             step,
             direction,
@@ -47,10 +46,11 @@ pub fn apply(shape: &Shape, mut state: State, event: &JournalEvent) -> Result<St
                 direction: *direction,
                 attempt: *attempt,
             };
-            if next(shape, &state) != act {
-                return Err(illegal("begin that step"));
+            if next(shape, state) != act {
+                return Err("begin that step");
             }
-            *run_mut(&mut state, *step, *direction).expect("next names steps of the plan") = Run {
+            let run = run_mut(state, *step, *direction).ok_or("begin that step")?;
+            *run = Run {
                 status: RunStatus::Running,
                 attempt: *attempt,
             };
@@ -63,13 +63,13 @@ pub fn apply(shape: &Shape, mut state: State, event: &JournalEvent) -> Result<St
             code,
             retryable,
         } => {
-            running(&mut state, *step, *direction, *attempt).ok_or(illegal("end that attempt"))?;
+            running(state, *step, *direction, *attempt).ok_or("end that attempt")?;
             let end = End {
                 step: *step,
                 direction: *direction,
                 code: code.clone(),
             };
-            ended(shape, &mut state, &end, *status, *retryable);
+            ended(shape, state, &end, *status, *retryable);
         }
         JournalEvent::Probed {
             step,
@@ -77,62 +77,72 @@ pub fn apply(shape: &Shape, mut state: State, event: &JournalEvent) -> Result<St
             attempt,
             report,
         } => {
-            running(&mut state, *step, *direction, *attempt).ok_or(illegal("probe that attempt"))?;
+            running(state, *step, *direction, *attempt).ok_or("probe that attempt")?;
             let end = End {
                 step: *step,
                 direction: *direction,
                 code: Some("lost".to_owned()),
             };
-            probed(shape, &mut state, &end, *report);
+            probed(shape, state, &end, *report);
         }
         JournalEvent::Looked { verdict, last } => {
-            if !matches!(state.phase, Phase::Forward | Phase::Verifying)
-                || next(shape, &state) != Command::Look
-            {
-                return Err(illegal("look"));
+            if state.phase != Phase::Verifying || next(shape, state) != Command::Look {
+                return Err("look");
             }
-            looked(shape, &mut state, *verdict, *last);
+            looked(shape, state, *verdict, *last);
         }
+        JournalEvent::DeadlinePassed => {
+            if state.phase != Phase::Forward || busy(state) {
+                return Err("pass the deadline");
+            }
+            turn_back(shape, state, "deadline_passed");
+        }
+        JournalEvent::CancelRequested { .. }
+        | JournalEvent::RollbackRequested { .. }
+        | JournalEvent::Resolved { .. }
+        | JournalEvent::Held { .. } => return asked(shape, state, event),
+    }
+    Ok(())
+}
+
+/// What people, and the brakes that they set, may ask.
+fn asked(shape: &Shape, state: &mut State, event: &JournalEvent) -> Result<(), &'static str> {
+    match event {
         JournalEvent::CancelRequested { .. } => {
             if matches!(
                 state.phase,
                 Phase::RollingBack | Phase::Attention | Phase::Annotating
             ) {
-                return Err(illegal("cancel"));
+                return Err("cancel");
             }
             state.cancelled = true;
-            request_turn_back(shape, &mut state, "cancelled");
+            request_turn_back(shape, state, "cancelled");
         }
         JournalEvent::RollbackRequested { .. } => {
             if matches!(
                 state.phase,
                 Phase::RollingBack | Phase::Pending | Phase::Annotating
             ) {
-                return Err(illegal("roll back"));
+                return Err("roll back");
             }
-            request_turn_back(shape, &mut state, "rollback_requested");
+            request_turn_back(shape, state, "rollback_requested");
         }
         JournalEvent::Resolved { step, resolution, .. } => {
-            resolve(shape, &mut state, *step, *resolution).ok_or(illegal("resolve that step"))?;
+            resolve(shape, state, *step, *resolution).ok_or("resolve that step")?;
         }
         JournalEvent::Held { code } => {
             if !matches!(
                 state.phase,
                 Phase::Forward | Phase::Verifying | Phase::RollingBack
-            ) || busy(&state)
+            ) || busy(state)
             {
-                return Err(illegal("hold"));
+                return Err("hold");
             }
-            suspend(&mut state, code);
+            suspend(state, code);
         }
-        JournalEvent::DeadlinePassed => {
-            if state.phase != Phase::Forward || busy(&state) {
-                return Err(illegal("pass the deadline"));
-            }
-            turn_back(shape, &mut state, "deadline_passed");
-        }
+        _ => return Err("ask that"),
     }
-    Ok(settle(shape, state))
+    Ok(())
 }
 
 /// Moves through phases that ask for nothing.
@@ -184,7 +194,7 @@ fn probed(shape: &Shape, state: &mut State, end: &End, report: ProbeReport) {
         }
         ProbeReport::Done => finish(shape, state, end, RunStatus::Done),
         ProbeReport::NotDone if attempts(state, end) < MAX_ATTEMPTS => {
-            finish(shape, state, end, RunStatus::Pending)
+            finish(shape, state, end, RunStatus::Pending);
         }
         ProbeReport::NotDone | ProbeReport::Failed => failed(shape, state, end),
         ProbeReport::Unknown => unknown(state, end),
@@ -283,10 +293,11 @@ fn request_turn_back(shape: &Shape, state: &mut State, code: &str) {
 }
 
 fn turn_if_asked(shape: &Shape, state: &mut State) {
-    if matches!(state.phase, Phase::Forward | Phase::Verifying) && !busy(state) {
-        if let Some(code) = state.turn_back.take() {
-            turn_back(shape, state, &code);
-        }
+    if matches!(state.phase, Phase::Forward | Phase::Verifying)
+        && !busy(state)
+        && let Some(code) = state.turn_back.take()
+    {
+        turn_back(shape, state, &code);
     }
 }
 

@@ -255,7 +255,7 @@ fn drive(shape: &Shape, answers: &[u8]) -> (State, World) {
                 }
                 let status = outcome(answer % 7);
                 count(&mut world, (step, direction), status, *answer);
-                let retryable = answer % 2 == 0;
+                let retryable = answer.is_multiple_of(2);
                 JournalEvent::Ended {
                     step,
                     direction,
@@ -283,7 +283,7 @@ fn drive(shape: &Shape, answers: &[u8]) -> (State, World) {
             }
             Command::Look => JournalEvent::Looked {
                 verdict: verdict(answer % 3),
-                last: answer % 5 == 0,
+                last: answer.is_multiple_of(5),
             },
             Command::Wait => match answer % 3 {
                 0 => JournalEvent::RollbackRequested { by: "ada".into() },
@@ -312,7 +312,8 @@ fn push(shape: &Shape, state: &mut State, world: &mut World, event: JournalEvent
 }
 
 fn count(world: &mut World, key: (u32, Direction), status: AttemptStatus, answer: u8) {
-    let took_effect = status == AttemptStatus::Done || (status == AttemptStatus::Unknown && answer % 2 == 0);
+    let took_effect =
+        status == AttemptStatus::Done || (status == AttemptStatus::Unknown && answer.is_multiple_of(2));
     *world.effects.entry(key).or_default() += i32::from(took_effect);
 }
 
