@@ -2,6 +2,7 @@
 //!
 //! The modules, in the order in which data flows; `ARCHITECTURE.md` has the map.
 
+pub mod audit;
 pub mod domain;
 pub mod execution;
 pub mod store;
