@@ -2,5 +2,8 @@
 //!
 //! The modules, in the order in which data flows; `ARCHITECTURE.md` has the map.
 
+pub mod connectors;
+pub mod context;
 pub mod domain;
 pub mod execution;
+pub mod intake;
