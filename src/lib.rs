@@ -4,6 +4,7 @@
 
 pub mod connectors;
 pub mod context;
+pub mod diagnose;
 pub mod domain;
 pub mod execution;
 pub mod intake;

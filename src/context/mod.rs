@@ -22,12 +22,12 @@ use std::sync::Arc;
 use chrono::{DateTime, Timelike, Utc};
 use serde::{Deserialize, Serialize};
 
-pub use git::{Commit, GitFacts, GitReadError, GitReader};
+pub use git::{Commit, GitFacts, GitReadError, GitReader, collect as collect_git};
 pub use graph::{Edge, Graph, Node, object_id, workload_id};
 pub use kubernetes::{
     AutoscalerFact, Condition, ContainerFact, ContainerState, DeploymentFact, EventFact, KubernetesFacts,
-    NodeFact, PodFact, QuotaFact, QuotaLine, RawKubernetes, ReplicaSetFact, Terminated,
-    facts as kubernetes_facts,
+    NodeFact, PodFact, QuotaFact, QuotaLine, RawKubernetes, ReplicaSetFact, SOURCES as KUBERNETES_SOURCES,
+    Terminated, facts as kubernetes_facts,
 };
 pub use prometheus::{
     DEPENDENCY_RATIO_METRIC, ERROR_RATIO_METRIC, MetricFact, MetricRole, Point, SeriesFact,
