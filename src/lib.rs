@@ -3,6 +3,10 @@
 //! The modules, in the order in which data flows; `ARCHITECTURE.md` has the map.
 
 pub mod audit;
+pub mod connectors;
+pub mod context;
+pub mod diagnose;
 pub mod domain;
 pub mod execution;
+pub mod intake;
 pub mod store;
