@@ -9,4 +9,5 @@ pub mod diagnose;
 pub mod domain;
 pub mod execution;
 pub mod intake;
+pub mod sandbox;
 pub mod store;
