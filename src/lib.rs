@@ -3,5 +3,6 @@
 //! The modules, in the order in which data flows; `ARCHITECTURE.md` has the map.
 
 pub mod domain;
+pub mod execution;
 pub mod tools;
 pub mod warrant;
