@@ -3,5 +3,5 @@
 //! The modules, in the order in which data flows; `ARCHITECTURE.md` has the map.
 
 pub mod domain;
-pub mod policy;
-pub mod tools;
+pub mod execution;
+pub mod store;

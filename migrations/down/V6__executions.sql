@@ -2,5 +2,6 @@ DROP TABLE IF EXISTS target_lease;
 DROP TABLE IF EXISTS evidence;
 DROP TABLE IF EXISTS log_chunk;
 DROP TABLE IF EXISTS attempt;
+DROP TABLE IF EXISTS execution_request;
 DROP TABLE IF EXISTS journal;
 DROP TABLE IF EXISTS execution;

@@ -6,8 +6,9 @@ CREATE TABLE job (
   job_id uuid PRIMARY KEY,
   kind text NOT NULL CHECK (kind ~ '^[a-z_]{1,40}$'),
   tenant_id text NOT NULL REFERENCES tenant,
-  -- What it is about (an id, or '' for a singleton).
+  -- What it is about; null for a singleton.
   subject uuid,
+  -- 'infinity' while leased, unless somebody asked for it again meanwhile: then it runs once more after the lease.
   due_at timestamptz NOT NULL,
   epoch bigint NOT NULL DEFAULT 0 CHECK (epoch >= 0),
   lease_owner uuid,
@@ -18,7 +19,8 @@ CREATE TABLE job (
   CHECK ((lease_owner IS NULL) = (lease_until IS NULL))
 );
 CREATE UNIQUE INDEX job_subject ON job (kind, tenant_id, subject) NULLS NOT DISTINCT;
-CREATE INDEX job_due ON job (kind, due_at);
+CREATE INDEX job_due ON job (kind, due_at) WHERE lease_until IS NULL;
+CREATE INDEX job_lease ON job (kind, lease_until) WHERE lease_until IS NOT NULL;
 
 -- The audit log and, being the same rows in the same order, the outbox of live events. A change inserts its event
 -- without a position, in its own transaction; the sequencer gives committed rows dense positions and extends the Merkle

@@ -13,6 +13,8 @@ CREATE TABLE execution (
   epoch bigint NOT NULL DEFAULT 0 CHECK (epoch >= 0),
   journal_length bigint NOT NULL DEFAULT 0 CHECK (journal_length >= 0),
   state bytea NOT NULL,
+  -- When the last act ended and verification began; what settle time and window are counted from.
+  verifying_since timestamptz,
   requested_by text NOT NULL,
   created_at timestamptz NOT NULL,
   started_at timestamptz,
@@ -35,6 +37,20 @@ CREATE TABLE journal (
   recorded_at timestamptz NOT NULL,
   PRIMARY KEY (execution_id, seq)
 );
+
+-- What people ask of a running execution. Only the engine writes the journal: it applies these in order, or refuses them.
+CREATE TABLE execution_request (
+  request_id uuid PRIMARY KEY,
+  tenant_id text NOT NULL REFERENCES tenant,
+  execution_id uuid NOT NULL REFERENCES execution,
+  event bytea NOT NULL,
+  note text,
+  requested_by text NOT NULL,
+  requested_at timestamptz NOT NULL,
+  applied_at timestamptz,
+  refused text
+);
+CREATE INDEX execution_request_open ON execution_request (tenant_id, execution_id, request_id) WHERE applied_at IS NULL;
 
 -- One attempt of one step, in the router's words. A write acts only after its row is committed as `claimed`.
 CREATE TABLE attempt (
@@ -108,13 +124,15 @@ CREATE TABLE target_lease (
 );
 CREATE INDEX target_lease_execution ON target_lease (tenant_id, execution_id);
 
-SELECT isolate_tenants(t) FROM unnest(ARRAY['execution', 'journal', 'attempt', 'log_chunk', 'evidence', 'target_lease']::regclass[]) AS t;
+SELECT isolate_tenants(t) FROM unnest(ARRAY['execution', 'execution_request', 'journal', 'attempt', 'log_chunk', 'evidence', 'target_lease']::regclass[]) AS t;
 SELECT ensure_partitions();
 
-GRANT SELECT, INSERT ON execution, journal TO carapulse_gateway;
+GRANT SELECT, INSERT ON execution, execution_request TO carapulse_gateway;
+GRANT SELECT ON journal TO carapulse_gateway;
 GRANT SELECT ON attempt, log_chunk, evidence, target_lease TO carapulse_gateway;
 GRANT SELECT ON execution, journal, attempt, log_chunk TO carapulse_orchestrator;
-GRANT UPDATE (status, epoch, journal_length, state, started_at, completed_at) ON execution TO carapulse_orchestrator;
+GRANT UPDATE (status, epoch, journal_length, state, verifying_since, started_at, completed_at) ON execution TO carapulse_orchestrator;
+GRANT SELECT, UPDATE (applied_at, refused) ON execution_request TO carapulse_orchestrator;
 GRANT INSERT ON journal TO carapulse_orchestrator;
 GRANT SELECT, INSERT, DELETE ON target_lease TO carapulse_orchestrator;
 GRANT SELECT, INSERT ON evidence TO carapulse_orchestrator;

@@ -1,1 +1,37 @@
-fn main() {}
+//! `cargo xtask`: parses the command line and calls the file of that name; nothing else.
+
+mod ci;
+mod cli;
+mod db;
+mod generate;
+mod kube;
+mod report;
+mod test;
+mod tidy;
+mod tools;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Task};
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Task::Tools(command) => tools::run(&command),
+        Task::Kube(command) => kube::run(&command),
+        Task::Tidy => tidy::run(),
+        Task::Test { real, filter } => test::run(real, &filter),
+        Task::Ci { quick } => ci::run(quick),
+        Task::Gen { check } => generate::run(check),
+        Task::Db(command) => db::run(&command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
