@@ -2,4 +2,5 @@
 //!
 //! The modules, in the order in which data flows; `ARCHITECTURE.md` has the map.
 
+pub mod audit;
 pub mod domain;
