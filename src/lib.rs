@@ -2,9 +2,4 @@
 //!
 //! The modules, in the order in which data flows; `ARCHITECTURE.md` has the map.
 
-pub mod connectors;
-pub mod context;
-pub mod diagnose;
-pub mod domain;
-pub mod execution;
-pub mod intake;
+pub mod audit;
