@@ -2,7 +2,11 @@
 //!
 //! The modules, in the order in which data flows; `ARCHITECTURE.md` has the map.
 
+pub mod audit;
+pub mod connectors;
 pub mod domain;
 pub mod execution;
+pub mod policy;
+pub mod store;
 pub mod tools;
 pub mod warrant;

@@ -1,3 +1,4 @@
+-- seeds: installation=1 tenant=1
 DROP FUNCTION IF EXISTS isolate_tenants(regclass);
 DROP TABLE IF EXISTS tenant;
 DROP FUNCTION IF EXISTS current_tenant();

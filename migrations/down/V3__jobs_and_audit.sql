@@ -1,3 +1,4 @@
+-- seeds: audit_head=1
 DROP FUNCTION IF EXISTS ensure_partitions();
 DROP TABLE IF EXISTS checkpoint;
 DROP TABLE IF EXISTS audit_head;

@@ -38,7 +38,7 @@ CREATE FUNCTION db_now() RETURNS timestamptz LANGUAGE sql VOLATILE PARALLEL SAFE
   RETURN clock_timestamp() + (SELECT clock_offset FROM installation);
 
 -- The tenant of the present transaction; null outside one, and then no row is seen.
-CREATE FUNCTION current_tenant() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE LEAKPROOF
+CREATE FUNCTION current_tenant() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
   RETURN nullif(current_setting('carapulse.tenant', true), '');
 
 CREATE TABLE tenant (

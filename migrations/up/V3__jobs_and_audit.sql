@@ -6,8 +6,9 @@ CREATE TABLE job (
   job_id uuid PRIMARY KEY,
   kind text NOT NULL CHECK (kind ~ '^[a-z_]{1,40}$'),
   tenant_id text NOT NULL REFERENCES tenant,
-  -- What it is about (an id, or '' for a singleton).
+  -- What it is about; null for a singleton.
   subject uuid,
+  -- 'infinity' while leased, unless somebody asked for it again meanwhile: then it runs once more after the lease.
   due_at timestamptz NOT NULL,
   epoch bigint NOT NULL DEFAULT 0 CHECK (epoch >= 0),
   lease_owner uuid,
@@ -18,7 +19,8 @@ CREATE TABLE job (
   CHECK ((lease_owner IS NULL) = (lease_until IS NULL))
 );
 CREATE UNIQUE INDEX job_subject ON job (kind, tenant_id, subject) NULLS NOT DISTINCT;
-CREATE INDEX job_due ON job (kind, due_at);
+CREATE INDEX job_due ON job (kind, due_at) WHERE lease_until IS NULL;
+CREATE INDEX job_lease ON job (kind, lease_until) WHERE lease_until IS NOT NULL;
 
 -- The audit log and, being the same rows in the same order, the outbox of live events. A change inserts its event
 -- without a position, in its own transaction; the sequencer gives committed rows dense positions and extends the Merkle
@@ -41,12 +43,14 @@ CREATE TABLE audit_event (
 ) PARTITION BY RANGE (recorded_at);
 CREATE TABLE audit_event_default PARTITION OF audit_event DEFAULT;
 CREATE INDEX audit_event_unsequenced ON audit_event (recorded_at, event_id) WHERE position IS NULL;
-CREATE INDEX audit_event_position ON audit_event (tenant_id, position);
-CREATE INDEX audit_event_global_position ON audit_event (position);
-CREATE INDEX audit_event_action ON audit_event (tenant_id, action, position);
-CREATE INDEX audit_event_actor ON audit_event (tenant_id, actor, position);
-CREATE INDEX audit_event_plan ON audit_event (tenant_id, plan_id, position) WHERE plan_id IS NOT NULL;
-CREATE INDEX audit_event_execution ON audit_event (tenant_id, execution_id, position) WHERE execution_id IS NOT NULL;
+-- All but the first leave rows without a position out: such a row enters them once, when it gets one.
+CREATE INDEX audit_event_position ON audit_event (tenant_id, position) WHERE position IS NOT NULL;
+CREATE INDEX audit_event_global_position ON audit_event (position) WHERE position IS NOT NULL;
+CREATE INDEX audit_event_action ON audit_event (tenant_id, action, position) WHERE position IS NOT NULL;
+CREATE INDEX audit_event_actor ON audit_event (tenant_id, actor, position) WHERE position IS NOT NULL;
+CREATE INDEX audit_event_decision ON audit_event (tenant_id, decision, position) WHERE position IS NOT NULL AND decision <> 'none';
+CREATE INDEX audit_event_plan ON audit_event (tenant_id, plan_id, position) WHERE position IS NOT NULL AND plan_id IS NOT NULL;
+CREATE INDEX audit_event_execution ON audit_event (tenant_id, execution_id, position) WHERE position IS NOT NULL AND execution_id IS NOT NULL;
 
 -- Nodes of the RFC 6962 tree: level 0 are leaves by position, level n covers 2^n complete leaves.
 CREATE TABLE merkle_node (
@@ -71,9 +75,14 @@ CREATE TABLE checkpoint (
   root bytea NOT NULL CHECK (length(root) = 32),
   generation bigint NOT NULL,
   note text NOT NULL,
-  signed_at timestamptz NOT NULL,
+  -- When its newest leaf was recorded: with `signed_at`, turns a range of times into a range of positions.
+  newest_recorded_at timestamptz NOT NULL,
+  signed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   published_at timestamptz
 );
+CREATE INDEX checkpoint_signed ON checkpoint (signed_at);
+CREATE INDEX checkpoint_newest ON checkpoint (newest_recorded_at);
+CREATE INDEX checkpoint_unpublished ON checkpoint (size) WHERE published_at IS NULL;
 
 SELECT isolate_tenants('audit_event');
 -- The sequencer orders the rows of all tenants; it reads no bodies and changes nothing but the position.

@@ -26,4 +26,4 @@ pub use id::{
 pub use op::{Actor, ActorKind, Ids, OpCtx, Role, TenantId, TenantIdError};
 pub use risk::{EffectKind, Guard, Risk, Tier};
 pub use secret::{SecretRef, SecretRefError};
-pub use target::{ContextRef, Target, TargetMode};
+pub use target::{ContextRef, GitPlace, KubernetesPlace, Target, TargetMode};

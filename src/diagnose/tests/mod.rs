@@ -1,0 +1,5 @@
+//! Diagnosis on fixture snapshots, which are made by the real collectors from real object shapes.
+
+mod cases;
+mod injection;
+mod world;

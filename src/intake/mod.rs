@@ -1,0 +1,3 @@
+//! Something happened, or someone asked.
+
+pub mod signal;
