@@ -4,10 +4,11 @@
 
 pub mod audit;
 pub mod connectors;
-pub mod context;
-pub mod diagnose;
 pub mod domain;
 pub mod execution;
 pub mod intake;
 pub mod sandbox;
+pub mod policy;
 pub mod store;
+pub mod tools;
+pub mod warrant;
