@@ -4,9 +4,12 @@
 
 pub mod audit;
 pub mod connectors;
+pub mod context;
+pub mod diagnose;
 pub mod domain;
 pub mod execution;
 pub mod intake;
+pub mod plan;
 pub mod policy;
 pub mod sandbox;
 pub mod store;
