@@ -9,7 +9,6 @@ pub mod diagnose;
 pub mod domain;
 pub mod execution;
 pub mod intake;
-pub mod plan;
 pub mod policy;
 pub mod sandbox;
 pub mod store;
