@@ -2,6 +2,8 @@
 //!
 //! The modules, in the order in which data flows; `ARCHITECTURE.md` has the map.
 
+pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod execution;
 pub mod store;
