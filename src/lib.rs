@@ -6,6 +6,8 @@ pub mod audit;
 pub mod connectors;
 pub mod context;
 pub mod diagnose;
+pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod execution;
 pub mod intake;
