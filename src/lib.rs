@@ -5,4 +5,5 @@
 pub mod audit;
 pub mod domain;
 pub mod execution;
+pub mod notify;
 pub mod store;
