@@ -13,6 +13,7 @@ pub mod execution;
 pub mod intake;
 pub mod policy;
 pub mod sandbox;
+pub mod notify;
 pub mod store;
 pub mod tools;
 pub mod warrant;
