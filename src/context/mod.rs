@@ -193,7 +193,7 @@ pub async fn snapshot(
     }
     let now = whole_second(ctx.now());
     let ((git, git_sources), (kubernetes, kubernetes_sources), (metrics, metric_sources)) = tokio::join!(
-        read_git(target, sources, now),
+        read_git(target, sources, focus, now),
         read_kubernetes(target, sources, now),
         read_metrics(target, sources, focus, now),
     );
@@ -239,11 +239,19 @@ pub fn assemble(
 async fn read_git(
     target: &Target,
     sources: &Sources,
+    focus: &Focus,
     now: DateTime<Utc>,
 ) -> (Option<GitFacts>, Vec<SourceStatus>) {
     match (&target.git, &sources.git) {
         (Some(place), Some(reader)) => {
-            git::collect(reader.as_ref(), place, &target.context.namespace, now).await
+            git::collect(
+                reader.as_ref(),
+                place,
+                &target.context.namespace,
+                focus.since,
+                now,
+            )
+            .await
         }
         (Some(_), None) => (
             None,

@@ -90,7 +90,7 @@ const CASES: &[Case] = &[
             w.state("crash_loop");
             w.repository.edit(12, "flags", FLAGS, "\"off\"", "\"{broken\"");
         },
-        expect: Known(Rule::BadCommit, REVERT),
+        expect: Known(Rule::CrashLoop, REVERT),
     },
     Case {
         name: "oom, from the last state",

@@ -1,0 +1,3 @@
+//! Proof that a write belongs to an approved plan.
+
+pub mod statement;
