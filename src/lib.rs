@@ -12,6 +12,7 @@ pub mod intake;
 pub mod plan;
 pub mod policy;
 pub mod sandbox;
+pub mod notify;
 pub mod store;
 pub mod tools;
 pub mod warrant;
