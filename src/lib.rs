@@ -8,6 +8,7 @@ pub mod context;
 pub mod diagnose;
 pub mod domain;
 pub mod execution;
+pub mod gateway;
 pub mod intake;
 pub mod plan;
 pub mod policy;
