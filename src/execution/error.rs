@@ -52,9 +52,3 @@ pub enum Error {
     #[error(transparent)]
     Notify(#[from] crate::notify::Error),
 }
-
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
-    }
-}
