@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod bundle;
+mod cli;
 mod list;
 mod sequence;
 mod tamper;
