@@ -1,6 +1,8 @@
 //! The tests that need Postgres: one binary, a module an area, a database a test.
 
+mod audit;
 mod harness;
 mod isolation;
 mod migrate;
+mod notify;
 mod store;
