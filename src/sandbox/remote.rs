@@ -65,7 +65,7 @@ impl RemoteRunner {
     }
 
     /// See [`super::Runner::run`]. Whatever is not a verified answer of the sandbox counts as [`Error::Lost`], unless
-    /// no connection was made.
+    /// no connection was made. Dropping the future does not end the job: the sandbox sees it through to its deadline.
     pub async fn run(&self, job: Job) -> Result<Outcome, Error> {
         check::job(&job)?;
         if !job.mounts.is_empty() {

@@ -80,7 +80,8 @@ async fn a_full_sandbox_says_busy_and_a_nonce_runs_once_at_a_time() {
     let (running, again) = (full.clone(), job(&[&["true"]]));
     let mut same = job(&[&["true"]]);
     same.nonce = id;
-    let task = tokio::spawn(async move { running.run(first).await });
+    let mut task = tokio::task::JoinSet::new();
+    task.spawn(async move { running.run(first).await });
     while processes_with("86431.25").is_empty() {
         tokio::task::yield_now().await;
     }
@@ -88,8 +89,7 @@ async fn a_full_sandbox_says_busy_and_a_nonce_runs_once_at_a_time() {
     assert!(matches!(full.run(again).await, Err(Error::Busy)));
     let replayed = full.run(same).await.expect_err("runs already");
     assert!(matches!(replayed, Error::Replayed) && !replayed.nothing_started());
-    task.abort();
-    let _ = task.await;
+    task.shutdown().await;
     assert!(gone("86431.25"), "dropping the future ends the job");
     assert!(!full.running(id).await.expect("local"));
 }

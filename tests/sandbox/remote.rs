@@ -96,7 +96,7 @@ async fn a_seen_nonce_a_wrong_audience_a_late_job_and_a_foreign_key_are_refused(
     );
 
     let other = role(config(Profile::Ns), |remote| {
-        remote.audience = "sandbox-2".to_owned()
+        remote.audience = "sandbox-2".to_owned();
     })
     .await;
     assert!(matches!(
@@ -104,7 +104,7 @@ async fn a_seen_nonce_a_wrong_audience_a_late_job_and_a_foreign_key_are_refused(
         Err(Error::WrongAudience)
     ));
     let forged = role(config(Profile::Ns), |remote| {
-        remote.signing_key = SigningKey::from_bytes(&[9; 32])
+        remote.signing_key = SigningKey::from_bytes(&[9; 32]);
     })
     .await;
     assert!(matches!(
@@ -119,7 +119,7 @@ async fn a_seen_nonce_a_wrong_audience_a_late_job_and_a_foreign_key_are_refused(
     );
     let sealed_for_another = SealingKey::from_seed(&[4; 32]).expect("a key").public();
     let wrong = role(config(Profile::Ns), |remote| {
-        remote.sealing_key = sealed_for_another
+        remote.sealing_key = sealed_for_another;
     })
     .await;
     assert!(matches!(
@@ -138,7 +138,7 @@ async fn an_answer_that_is_not_the_sandboxes_proves_nothing() {
     assert!(!lost.nothing_started(), "{lost}");
     assert!(role_.runner.running(nonce).await.is_err());
     let nobody = role(config(Profile::Ns), |remote| {
-        remote.url = "http://127.0.0.1:1".parse().expect("a URL")
+        remote.url = "http://127.0.0.1:1".parse().expect("a URL");
     })
     .await;
     let refused = nobody
@@ -192,7 +192,7 @@ async fn a_remote_job_reaches_its_egress_through_the_routers_listener() {
     );
     let advertised = listener.address().to_string();
     let with = role(config(Profile::Ns), |remote| {
-        remote.egress = Some(RemoteEgress { listener, advertised })
+        remote.egress = Some(RemoteEgress { listener, advertised });
     })
     .await;
     let outcome = with.runner.run(asked).await.expect("runs");

@@ -145,6 +145,22 @@ async fn a_flag_layer_missing_refuses() {
         );
         assert!(refused.nothing_started());
     }
+    if nix::unistd::geteuid().is_root() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut asked = job(&[&["true"]]);
+        asked.mounts.push(Mount {
+            path: folder.path().to_owned(),
+            writable: true,
+        });
+        let refused = Runner::local(config(Profile::Pod))
+            .run(asked)
+            .await
+            .expect_err("refused");
+        assert!(
+            matches!(&refused, Error::Refused { layer, .. } if layer.starts_with("pod.")),
+            "{refused}"
+        );
+    }
     let missing = LocalConfig {
         scratch_dir: "/no-such-folder".into(),
         ..config(Profile::Pod)
