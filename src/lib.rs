@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod audit;
 pub mod domain;
 pub mod execution;
 pub mod store;
