@@ -43,12 +43,14 @@ CREATE TABLE audit_event (
 ) PARTITION BY RANGE (recorded_at);
 CREATE TABLE audit_event_default PARTITION OF audit_event DEFAULT;
 CREATE INDEX audit_event_unsequenced ON audit_event (recorded_at, event_id) WHERE position IS NULL;
-CREATE INDEX audit_event_position ON audit_event (tenant_id, position);
-CREATE INDEX audit_event_global_position ON audit_event (position);
-CREATE INDEX audit_event_action ON audit_event (tenant_id, action, position);
-CREATE INDEX audit_event_actor ON audit_event (tenant_id, actor, position);
-CREATE INDEX audit_event_plan ON audit_event (tenant_id, plan_id, position) WHERE plan_id IS NOT NULL;
-CREATE INDEX audit_event_execution ON audit_event (tenant_id, execution_id, position) WHERE execution_id IS NOT NULL;
+-- All but the first leave rows without a position out: such a row enters them once, when it gets one.
+CREATE INDEX audit_event_position ON audit_event (tenant_id, position) WHERE position IS NOT NULL;
+CREATE INDEX audit_event_global_position ON audit_event (position) WHERE position IS NOT NULL;
+CREATE INDEX audit_event_action ON audit_event (tenant_id, action, position) WHERE position IS NOT NULL;
+CREATE INDEX audit_event_actor ON audit_event (tenant_id, actor, position) WHERE position IS NOT NULL;
+CREATE INDEX audit_event_decision ON audit_event (tenant_id, decision, position) WHERE position IS NOT NULL AND decision <> 'none';
+CREATE INDEX audit_event_plan ON audit_event (tenant_id, plan_id, position) WHERE position IS NOT NULL AND plan_id IS NOT NULL;
+CREATE INDEX audit_event_execution ON audit_event (tenant_id, execution_id, position) WHERE position IS NOT NULL AND execution_id IS NOT NULL;
 
 -- Nodes of the RFC 6962 tree: level 0 are leaves by position, level n covers 2^n complete leaves.
 CREATE TABLE merkle_node (
@@ -73,9 +75,14 @@ CREATE TABLE checkpoint (
   root bytea NOT NULL CHECK (length(root) = 32),
   generation bigint NOT NULL,
   note text NOT NULL,
-  signed_at timestamptz NOT NULL,
+  -- When its newest leaf was recorded: with `signed_at`, turns a range of times into a range of positions.
+  newest_recorded_at timestamptz NOT NULL,
+  signed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   published_at timestamptz
 );
+CREATE INDEX checkpoint_signed ON checkpoint (signed_at);
+CREATE INDEX checkpoint_newest ON checkpoint (newest_recorded_at);
+CREATE INDEX checkpoint_unpublished ON checkpoint (size) WHERE published_at IS NULL;
 
 SELECT isolate_tenants('audit_event');
 -- The sequencer orders the rows of all tenants; it reads no bodies and changes nothing but the position.
