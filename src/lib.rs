@@ -7,4 +7,5 @@ pub mod config;
 pub mod audit;
 pub mod domain;
 pub mod execution;
+pub mod notify;
 pub mod store;
