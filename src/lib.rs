@@ -2,6 +2,7 @@
 //!
 //! The modules, in the order in which data flows; `ARCHITECTURE.md` has the map.
 
+pub mod approval;
 pub mod audit;
 pub mod cli;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod execution;
 pub mod gateway;
 pub mod intake;
 pub mod notify;
+pub mod plan;
 pub mod policy;
 pub mod sandbox;
 pub mod store;
