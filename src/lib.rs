@@ -4,6 +4,8 @@
 
 pub mod audit;
 pub mod connectors;
+pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod execution;
 pub mod policy;

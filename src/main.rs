@@ -1,1 +1,5 @@
-fn main() {}
+//! The one executable: parse, run, exit code; nothing else.
+
+fn main() -> std::process::ExitCode {
+    carapulse::cli::main()
+}
