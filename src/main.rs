@@ -1,5 +1,11 @@
 //! The one executable: parse, run, exit code; nothing else.
 
-fn main() -> std::process::ExitCode {
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // The sandbox's stages run this executable again; they must begin before any thread exists.
+    if let Some(code) = carapulse::sandbox::child_main_if_asked() {
+        return code;
+    }
     carapulse::cli::main()
 }

@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, fmt::Debug};
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -19,6 +19,8 @@ use crate::domain::GitPlace;
 pub const MAX_COMMITS: u32 = 30;
 /// Commits whose changes are read field by field.
 const MAX_EXAMINED: usize = 10;
+/// Commits older than this before the trouble are listed, but not read: nobody blames them.
+const EXAMINED_AGE: Duration = Duration::hours(24);
 /// Manifest files of one commit that are read.
 const MAX_FILES: usize = 20;
 /// Paths listed of one commit.
@@ -96,11 +98,13 @@ pub struct Commit {
 pub const SOURCES: [&str; 2] = ["git.log", "git.manifests"];
 
 /// Reads the repository at `place`; `now` stamps what was read. Objects that name another namespace than `namespace` are
-/// not of this target and passed over (a blank `namespace` takes all).
+/// not of this target and passed over (a blank `namespace` takes all). What commits changed is read for those of the day
+/// before `since`, when the trouble began.
 pub async fn collect(
     reader: &dyn GitReader,
     place: &GitPlace,
     namespace: &str,
+    since: Option<DateTime<Utc>>,
     now: DateTime<Utc>,
 ) -> (Option<GitFacts>, Vec<SourceStatus>) {
     let [log_name, manifests_name] = SOURCES;
@@ -122,7 +126,7 @@ pub async fn collect(
             );
         }
     };
-    let (commits, failure) = read_commits(&mut files).await;
+    let (commits, failure) = read_commits(&mut files, since.unwrap_or(now) - EXAMINED_AGE).await;
     let log_status = match failure {
         Some(reason) => SourceStatus::unavailable(log_name, &reason),
         None => SourceStatus::available(log_name, now, log.len() >= MAX_COMMITS as usize),
@@ -175,7 +179,7 @@ async fn read_head(files: &mut Files<'_>) -> Result<Head, String> {
     Ok(head)
 }
 
-async fn read_commits(files: &mut Files<'_>) -> (Vec<Commit>, Option<String>) {
+async fn read_commits(files: &mut Files<'_>, not_before: DateTime<Utc>) -> (Vec<Commit>, Option<String>) {
     let mut commits = Vec::new();
     let mut examined = 0;
     let mut failure = None;
@@ -194,7 +198,8 @@ async fn read_commits(files: &mut Files<'_>) -> (Vec<Commit>, Option<String>) {
             diffs: BTreeMap::new(),
         };
         let few = relevant.len() <= MAX_FILES && paths.len() <= MAX_PATHS;
-        if !relevant.is_empty() && few && examined < MAX_EXAMINED && failure.is_none() {
+        let young = logged.committed_at >= not_before;
+        if !relevant.is_empty() && few && young && examined < MAX_EXAMINED && failure.is_none() {
             examined += 1;
             match examine(files, position, &relevant, &mut commit).await {
                 Ok(complete) => commit.examined = complete,

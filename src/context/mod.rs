@@ -14,6 +14,7 @@ pub mod manifest;
 mod prometheus;
 mod promql;
 mod source;
+pub mod store;
 mod text;
 mod workload;
 
@@ -193,7 +194,7 @@ pub async fn snapshot(
     }
     let now = whole_second(ctx.now());
     let ((git, git_sources), (kubernetes, kubernetes_sources), (metrics, metric_sources)) = tokio::join!(
-        read_git(target, sources, now),
+        read_git(target, sources, focus, now),
         read_kubernetes(target, sources, now),
         read_metrics(target, sources, focus, now),
     );
@@ -239,11 +240,19 @@ pub fn assemble(
 async fn read_git(
     target: &Target,
     sources: &Sources,
+    focus: &Focus,
     now: DateTime<Utc>,
 ) -> (Option<GitFacts>, Vec<SourceStatus>) {
     match (&target.git, &sources.git) {
         (Some(place), Some(reader)) => {
-            git::collect(reader.as_ref(), place, &target.context.namespace, now).await
+            git::collect(
+                reader.as_ref(),
+                place,
+                &target.context.namespace,
+                focus.since,
+                now,
+            )
+            .await
         }
         (Some(_), None) => (
             None,
@@ -251,7 +260,7 @@ async fn read_git(
                 SourceStatus::unavailable(n, "no reader was given")
             }),
         ),
-        (None, _) => (None, all(&git::SOURCES, |n| SourceStatus::not_configured(n))),
+        (None, _) => (None, all(&git::SOURCES, SourceStatus::not_configured)),
     }
 }
 
@@ -267,10 +276,7 @@ async fn read_kubernetes(
         )
     };
     match (&target.kubernetes, &sources.kubernetes) {
-        (None, _) => (
-            None,
-            all(&kubernetes::SOURCES, |n| SourceStatus::not_configured(n)),
-        ),
+        (None, _) => (None, all(&kubernetes::SOURCES, SourceStatus::not_configured)),
         (Some(_), _) if target.context.namespace.is_empty() => down("the target names no namespace"),
         (Some(_), Some(Ok(client))) => kubernetes::collect(client, &target.context.namespace, now).await,
         (Some(_), Some(Err(reason))) => down(reason),

@@ -3,6 +3,8 @@
 //! In: bytes. Out: their [`Digest`], and the bytes again. Always holds: what is read has the digest that it is asked by.
 //! An object lies at `sha256/ab/cdef…`; it is put before the row that names it, and never changed.
 
+mod named;
+
 use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;

@@ -84,7 +84,7 @@ impl Repository {
     }
 
     pub(super) fn id(index: usize) -> String {
-        format!("{:040x}", 0xc0ffee_0000_u64 + index as u64)
+        format!("{:040x}", 0x00c0_ffee_0000_u64 + index as u64)
     }
 
     fn index(&self, rev: &str) -> usize {
@@ -235,8 +235,13 @@ impl World {
             .expect("a runtime");
         let tenant = "default".parse().expect("a tenant");
         let git = self.target.git.as_ref().expect("a repository");
-        let (git, mut sources) =
-            runtime.block_on(context::collect_git(&self.repository, git, "shop", taken_at));
+        let (git, mut sources) = runtime.block_on(context::collect_git(
+            &self.repository,
+            git,
+            "shop",
+            focus.since,
+            taken_at,
+        ));
         let raw: RawKubernetes = raw(&self.objects);
         let kubernetes = self
             .target

@@ -1,0 +1,75 @@
+//! The HTTP surface: who asks, what they ask, and an answer that says what to do.
+//!
+//! In: HTTP requests. Out: [`router::service`], the whole API; one table of routes with the least role of each.
+//! Always holds: the actor and the tenant come from the token's row; every change is audited in its own transaction; every error is a
+//! problem document from one closed list; nothing here holds a credential of a managed system.
+//! Not here: what a stage decides. Handlers read, call a stage's face, and write the answer.
+
+pub mod access;
+pub mod cursor;
+pub mod idempotency;
+pub mod identity;
+pub mod page;
+pub mod problem;
+mod refusals;
+pub mod router;
+pub mod strict;
+pub mod target;
+mod telemetry;
+mod v1;
+
+use std::{ops::Deref, sync::Arc};
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    domain::{OpCtx, TenantId},
+    intake::Intake,
+    store::{Db, ObjectStore},
+};
+use cursor::CursorKey;
+
+pub use router::{RouteInfo, routes, service};
+
+/// What the handlers work with. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Gateway(Arc<Parts>);
+
+/// The parts of a gateway.
+#[derive(Debug)]
+pub struct Parts {
+    /// Under the gateway's database role.
+    pub db: Db,
+    /// Where logs and evidence lie.
+    pub objects: ObjectStore,
+    /// Where deliveries go.
+    pub intake: Intake,
+    /// What list cursors are signed with.
+    pub cursors: CursorKey,
+    /// Renders `/metrics`.
+    pub metrics: fn() -> String,
+    /// Cancelled when the process begins to drain: streams then say good-bye.
+    pub stop: CancellationToken,
+}
+
+impl Gateway {
+    /// A gateway of these parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    fn fresh_id(&self) -> Uuid {
+        let tenant: TenantId = "default".parse().expect("a constant that is a tenant's name");
+        OpCtx::new(crate::domain::Actor::system("gateway"), tenant, "").id()
+    }
+}
+
+impl Deref for Gateway {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

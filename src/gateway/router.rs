@@ -1,0 +1,132 @@
+//! The one table of routes: method, path, who may, what answers.
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    handler::Handler,
+    http::Method,
+    middleware::from_fn_with_state,
+    response::{IntoResponse, Response},
+    routing::{MethodFilter, MethodRouter, on},
+};
+use tower::{Layer, util::MapRequestLayer};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::{
+    Gateway,
+    access::{Access, authenticate, guard},
+    problem::{Kind, Problem},
+    telemetry, v1,
+};
+use crate::domain::Role::{Admin, Viewer};
+
+/// How `{id}:verb` is written inside: a segment of its own.
+pub(super) const VERB: &str = "do:";
+
+/// One line of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RouteInfo {
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// The path's template, as clients see it.
+    pub path: &'static str,
+    /// Who may.
+    pub access: Access,
+}
+
+struct Route {
+    info: RouteInfo,
+    handler: MethodRouter<Gateway>,
+}
+
+fn table() -> Vec<Route> {
+    use Access::{Least, Public, Source};
+    vec![
+        route("GET", "/healthz", Public, v1::health::healthz),
+        route("GET", "/readyz", Public, v1::health::readyz),
+        route("GET", "/metrics", Public, v1::health::metrics),
+        route(
+            "POST",
+            "/v1/hooks/alertmanager",
+            Source("alertmanager"),
+            v1::hooks::alertmanager,
+        ),
+        route("GET", "/v1/incidents", Least(Viewer), v1::incidents::list),
+        route("GET", "/v1/incidents/{id}", Least(Viewer), v1::incidents::get),
+        route("GET", "/v1/notifications", Least(Viewer), v1::notifications::list),
+        route("GET", "/v1/targets", Least(Viewer), v1::targets::list),
+        route("GET", "/v1/targets/{id}", Least(Viewer), v1::targets::get),
+        route("POST", "/v1/targets", Least(Admin), v1::targets::propose),
+        route(
+            "POST",
+            "/v1/targets/{id}:confirm",
+            Least(Admin),
+            v1::targets::confirm,
+        ),
+        route("POST", "/v1/freeze", Least(Admin), v1::freeze::set),
+        route("GET", "/v1/freeze", Least(Viewer), v1::freeze::get),
+    ]
+}
+
+/// Every route with who may use it, for tests and documentation.
+#[must_use]
+pub fn routes() -> Vec<RouteInfo> {
+    table().into_iter().map(|route| route.info).collect()
+}
+
+/// The whole HTTP surface.
+pub fn service(gateway: Gateway) -> Router {
+    let mut router = Router::new();
+    for Route { info, handler } in table() {
+        let handler = handler
+            .layer(from_fn_with_state((gateway.clone(), info.access), guard))
+            .layer(from_fn_with_state(info.path, telemetry::mark));
+        router = router.route(&info.path.replace(':', "/do:"), handler);
+    }
+    let router = router
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(CatchPanicLayer::custom(telemetry::panicked))
+        .layer(from_fn_with_state(gateway.clone(), telemetry::observe))
+        .with_state(gateway);
+    // Outside the router, because it changes what is matched.
+    let outer = MapRequestLayer::new(telemetry::split_verb::<axum::body::Body>).layer(router);
+    Router::new().fallback_service(outer)
+}
+
+fn route<H, T>(method: &'static str, path: &'static str, access: Access, handler: H) -> Route
+where
+    H: Handler<T, Gateway>,
+    T: 'static,
+{
+    let filter = match method {
+        "POST" => MethodFilter::POST,
+        _ => MethodFilter::GET,
+    };
+    let info = RouteInfo { method, path, access };
+    Route {
+        info,
+        handler: on(filter, handler),
+    }
+}
+
+async fn not_found(State(gateway): State<Gateway>, request: Request) -> Result<Response, Problem> {
+    authenticate(&gateway, request.headers()).await?;
+    Err(Problem::new(
+        Kind::NotFound,
+        "no such path; `docs/API.md` lists all",
+    ))
+}
+
+async fn method_not_allowed(
+    State(gateway): State<Gateway>,
+    method: Method,
+    request: Request,
+) -> Result<Response, Problem> {
+    authenticate(&gateway, request.headers()).await?;
+    Ok(Problem::new(
+        Kind::MethodNotAllowed,
+        format!("`{method}` is not allowed here; see the `Allow` header"),
+    )
+    .into_response())
+}

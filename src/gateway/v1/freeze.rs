@@ -1,0 +1,68 @@
+//! `/v1/freeze`: the brake. While it is on, nothing acts forward, in any tenant of the installation.
+
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::store;
+use crate::{
+    audit,
+    gateway::{
+        Gateway,
+        access::Caller,
+        problem::{Kind, Problem},
+        strict::Strict,
+    },
+};
+
+/// `{"frozen": bool, "reason": text}`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::gateway) struct Freeze {
+    frozen: bool,
+    #[serde(default)]
+    reason: String,
+}
+
+/// `GET /v1/freeze`.
+pub(in crate::gateway) async fn get(
+    State(gateway): State<Gateway>,
+    Caller(ctx): Caller,
+) -> Result<Response, Problem> {
+    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let (frozen, reason) = store::get_freeze(&mut tx).await?;
+    tx.commit().await?;
+    Ok(Json(json!({"frozen": frozen, "reason": reason})).into_response())
+}
+
+/// `POST /v1/freeze`: by an admin, with a reason.
+pub(in crate::gateway) async fn set(
+    State(gateway): State<Gateway>,
+    Caller(ctx): Caller,
+    body: Strict<Freeze>,
+) -> Result<Response, Problem> {
+    let Freeze { frozen, reason } = body.value;
+    if reason.trim().is_empty() || reason.len() > 500 {
+        let detail = "say why, in 1 to 500 bytes: others will read it";
+        return Err(Problem::new(Kind::InvalidValue, detail).at("/reason", detail));
+    }
+    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    store::update_freeze(&mut tx, frozen, &reason).await?;
+    let action = if frozen {
+        "installation.freeze"
+    } else {
+        "installation.unfreeze"
+    };
+    audit::record(
+        &mut tx,
+        &ctx,
+        audit::Event::new(action, json!({"reason": reason})),
+    )
+    .await?;
+    tx.commit().await?;
+    Ok(Json(json!({"frozen": frozen, "reason": reason})).into_response())
+}
