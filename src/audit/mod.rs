@@ -1,10 +1,3 @@
-<<<<<<< HEAD
-//! The audit log.
-pub mod checkpoint;
-pub mod leaf;
-pub mod merkle;
-pub mod note;
-=======
 //! The audit log: append-only and provable.
 //!
 //! In: an [`Event`] in the transaction of the change that it tells of. Out: dense positions (which are also the cursors of live
@@ -46,4 +39,3 @@ pub struct Lag {
     /// Age of the oldest of them, in seconds.
     pub seconds: f64,
 }
->>>>>>> w-audit
