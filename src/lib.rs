@@ -16,6 +16,7 @@ pub mod intake;
 pub mod notify;
 pub mod plan;
 pub mod policy;
+pub mod roles;
 pub mod sandbox;
 pub mod store;
 pub mod tools;
