@@ -4,16 +4,21 @@
 
 pub mod approval;
 pub mod audit;
+pub mod cli;
+pub mod config;
 pub mod connectors;
 pub mod context;
 pub mod diagnose;
 pub mod domain;
 pub mod execution;
+pub mod gateway;
 pub mod intake;
+pub mod investigation;
 pub mod notify;
 pub mod plan;
 pub mod policy;
 pub mod sandbox;
 pub mod store;
 pub mod tools;
+pub mod verify;
 pub mod warrant;

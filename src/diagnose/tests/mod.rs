@@ -2,6 +2,7 @@
 
 mod cases;
 mod changes;
+mod face;
 mod injection;
 mod limits;
 mod world;
