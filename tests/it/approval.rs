@@ -37,7 +37,15 @@ async fn grant(world: &World, ctx: &OpCtx, plan: &Checked) -> Result<(), Error> 
 
 async fn grant_seen(world: &World, ctx: &OpCtx, plan: &Checked, seen: Digest) -> Result<(), Error> {
     let mut tx = world.gateway.begin(&ctx.tenant).await.unwrap();
-    approval::grant(&mut tx, ctx, plan.doc().plan_id, seen, Some("looks right"), &key()).await?;
+    approval::grant(
+        &mut tx,
+        ctx,
+        plan.doc().plan_id,
+        seen,
+        Some("looks right"),
+        &key(),
+    )
+    .await?;
     tx.commit().await.unwrap();
     Ok(())
 }
@@ -65,14 +73,20 @@ fn code(result: Result<impl Sized, Error>) -> &'static str {
 
 /// The same login with another role.
 fn as_role(login: &Login, role: Role) -> OpCtx {
-    let actor = Actor { role, ..(*login.ctx.actor).clone() };
+    let actor = Actor {
+        role,
+        ..(*login.ctx.actor).clone()
+    };
     OpCtx::new(actor, login.ctx.tenant.clone(), "r2")
 }
 
 #[tokio::test]
 async fn another_person_approves_and_the_yes_is_used_once() {
     let world = World::new().await;
-    let (ada, bob) = (world.person("ada", Role::Operator).await, world.person("bob", Role::Approver).await);
+    let (ada, bob) = (
+        world.person("ada", Role::Operator).await,
+        world.person("bob", Role::Approver).await,
+    );
     let plan = requested(&world, &ada.ctx).await;
     assert_eq!(code(consume(&world, &plan).await), "not_approved");
     grant(&world, &bob.ctx, &plan).await.unwrap();
@@ -84,11 +98,16 @@ async fn another_person_approves_and_the_yes_is_used_once() {
     assert_eq!(code(consume(&world, &plan).await), "not_approved");
     assert_eq!(code(grant(&world, &bob.ctx, &plan).await), "not_pending");
     let mut tx = world.gateway.begin(&ada.ctx.tenant).await.unwrap();
-    let actions = sqlx::query_scalar::<_, String>("SELECT action FROM audit_event WHERE action LIKE 'approval.%' ORDER BY event_id")
-        .fetch_all(&mut *tx)
-        .await
-        .unwrap();
-    assert_eq!(actions, ["approval.request", "approval.grant", "approval.consume"]);
+    let actions = sqlx::query_scalar::<_, String>(
+        "SELECT action FROM audit_event WHERE action LIKE 'approval.%' ORDER BY event_id",
+    )
+    .fetch_all(&mut *tx)
+    .await
+    .unwrap();
+    assert_eq!(
+        actions,
+        ["approval.request", "approval.grant", "approval.consume"]
+    );
 }
 
 /// Invariant: who asks is not who approves, by whatever login.
@@ -110,10 +129,16 @@ async fn nobody_behind_a_plan_approves_it() {
     assert_eq!(code(grant(&world, &robot, &plan).await), "not_a_person");
 
     // A claim of another person than the one whom the login is linked to.
-    let liar = Actor { person_id: Some(bob.person), ..(*ada.ctx.actor).clone() };
+    let liar = Actor {
+        person_id: Some(bob.person),
+        ..(*ada.ctx.actor).clone()
+    };
     let liar = OpCtx::new(liar, ada.ctx.tenant.clone(), "r3");
     assert_eq!(code(grant(&world, &liar, &plan).await), "identity_unlinked");
-    let system_as_person = Actor { kind: ActorKind::System, ..(*bob.ctx.actor).clone() };
+    let system_as_person = Actor {
+        kind: ActorKind::System,
+        ..(*bob.ctx.actor).clone()
+    };
     let courier = OpCtx::new(system_as_person, ada.ctx.tenant.clone(), "r4");
     assert_eq!(code(grant(&world, &courier, &plan).await), "not_a_person");
 
@@ -126,7 +151,11 @@ async fn nobody_behind_a_plan_approves_it() {
 async fn a_login_that_is_linked_later_is_still_the_requester() {
     let world = World::new().await;
     let ada = world.person("ada", Role::Admin).await;
-    let unlinked = Actor { kind: ActorKind::Service, person_id: None, ..(*ada.ctx.actor).clone() };
+    let unlinked = Actor {
+        kind: ActorKind::Service,
+        person_id: None,
+        ..(*ada.ctx.actor).clone()
+    };
     let plan = requested(&world, &OpCtx::new(unlinked, ada.ctx.tenant.clone(), "r")).await;
     assert_eq!(plan.doc().requester.person_id, None);
     assert_eq!(code(grant(&world, &ada.ctx, &plan).await), "own_plan");
@@ -135,13 +164,23 @@ async fn a_login_that_is_linked_later_is_still_the_requester() {
 #[tokio::test]
 async fn role_tier_and_bars_are_held_to() {
     let world = World::with(|target| target.protected = true).await;
-    let (ada, bob) = (world.person("ada", Role::Operator).await, world.person("bob", Role::Admin).await);
+    let (ada, bob) = (
+        world.person("ada", Role::Operator).await,
+        world.person("bob", Role::Admin).await,
+    );
     let plan = requested(&world, &ada.ctx).await;
     for role in [Role::Source, Role::Viewer, Role::Operator, Role::Approver] {
-        assert_eq!(code(grant(&world, &as_role(&bob, role), &plan).await), "role_too_low", "{role:?}");
+        assert_eq!(
+            code(grant(&world, &as_role(&bob, role), &plan).await),
+            "role_too_low",
+            "{role:?}"
+        );
     }
     let mut owner = world.db.owner().await;
-    sqlx::query("UPDATE person SET barred_until = db_now() + interval '1 hour' WHERE name = 'bob'").execute(&mut owner).await.unwrap();
+    sqlx::query("UPDATE person SET barred_until = db_now() + interval '1 hour' WHERE name = 'bob'")
+        .execute(&mut owner)
+        .await
+        .unwrap();
     assert_eq!(code(grant(&world, &bob.ctx, &plan).await), "barred");
     world.db.advance(Duration::from_secs(3601)).await;
     grant(&world, &bob.ctx, &plan).await.unwrap();
@@ -150,10 +189,16 @@ async fn role_tier_and_bars_are_held_to() {
 #[tokio::test]
 async fn the_yes_is_for_the_bytes_that_were_seen() {
     let world = World::new().await;
-    let (ada, bob) = (world.person("ada", Role::Operator).await, world.person("bob", Role::Approver).await);
+    let (ada, bob) = (
+        world.person("ada", Role::Operator).await,
+        world.person("bob", Role::Approver).await,
+    );
     let plan = requested(&world, &ada.ctx).await;
     let other = Digest::of_content(b"another plan");
-    assert_eq!(code(grant_seen(&world, &bob.ctx, &plan, other).await), "digest_mismatch");
+    assert_eq!(
+        code(grant_seen(&world, &bob.ctx, &plan, other).await),
+        "digest_mismatch"
+    );
     assert_eq!(status(&world, &plan).await, PlanStatus::PendingApproval);
 }
 
@@ -161,7 +206,10 @@ async fn the_yes_is_for_the_bytes_that_were_seen() {
 async fn of_two_approvers_at_once_one_is_too_late() {
     let world = World::new().await;
     let ada = world.person("ada", Role::Operator).await;
-    let (bob, cy) = (world.person("bob", Role::Approver).await, world.person("cy", Role::Approver).await);
+    let (bob, cy) = (
+        world.person("bob", Role::Approver).await,
+        world.person("cy", Role::Approver).await,
+    );
     let plan = requested(&world, &ada.ctx).await;
     let (first, second) = tokio::join!(grant(&world, &bob.ctx, &plan), grant(&world, &cy.ctx, &plan));
     assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
@@ -174,7 +222,10 @@ async fn of_two_approvers_at_once_one_is_too_late() {
 #[tokio::test]
 async fn requests_and_unused_approvals_expire_by_database_time() {
     let world = World::new().await;
-    let (ada, bob) = (world.person("ada", Role::Operator).await, world.person("bob", Role::Approver).await);
+    let (ada, bob) = (
+        world.person("ada", Role::Operator).await,
+        world.person("bob", Role::Approver).await,
+    );
     let unanswered = requested(&world, &ada.ctx).await;
     let unused = requested(&world, &ada.ctx).await;
     grant(&world, &bob.ctx, &unused).await.unwrap();
@@ -195,16 +246,29 @@ async fn requests_and_unused_approvals_expire_by_database_time() {
 #[tokio::test]
 async fn no_is_final_and_a_yes_can_be_taken_back() {
     let world = World::new().await;
-    let (ada, bob) = (world.person("ada", Role::Operator).await, world.person("bob", Role::Approver).await);
+    let (ada, bob) = (
+        world.person("ada", Role::Operator).await,
+        world.person("bob", Role::Approver).await,
+    );
     let cy = world.person("cy", Role::Operator).await;
     let denied = requested(&world, &ada.ctx).await;
     let revoked = requested(&world, &ada.ctx).await;
     grant(&world, &bob.ctx, &revoked).await.unwrap();
     let mut tx = world.gateway.begin(&ada.ctx.tenant).await.unwrap();
-    assert_eq!(code(approval::deny(&mut tx, &cy.ctx, denied.doc().plan_id, None).await), "role_too_low");
-    assert_eq!(code(approval::revoke(&mut tx, &bob.ctx, denied.doc().plan_id, None).await), "not_pending");
-    approval::deny(&mut tx, &bob.ctx, denied.doc().plan_id, Some("no")).await.unwrap();
-    approval::revoke(&mut tx, &ada.ctx, revoked.doc().plan_id, Some("withdrawn")).await.unwrap();
+    assert_eq!(
+        code(approval::deny(&mut tx, &cy.ctx, denied.doc().plan_id, None).await),
+        "role_too_low"
+    );
+    assert_eq!(
+        code(approval::revoke(&mut tx, &bob.ctx, denied.doc().plan_id, None).await),
+        "not_pending"
+    );
+    approval::deny(&mut tx, &bob.ctx, denied.doc().plan_id, Some("no"))
+        .await
+        .unwrap();
+    approval::revoke(&mut tx, &ada.ctx, revoked.doc().plan_id, Some("withdrawn"))
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     for plan in [&denied, &revoked] {
         assert_eq!(status(&world, plan).await, PlanStatus::Denied);
@@ -234,10 +298,14 @@ async fn a_newer_plan_of_the_incident_takes_the_place_of_the_older() {
 /// Whoever can write rows, but has not the key, cannot approve.
 #[tokio::test]
 async fn a_forged_row_is_no_approval() {
-    const GRANT_STATUS: &str = "WITH a AS (UPDATE approval SET status = 'granted' WHERE plan_id = $1 RETURNING 1)
+    const GRANT_STATUS: &str =
+        "WITH a AS (UPDATE approval SET status = 'granted' WHERE plan_id = $1 RETURNING 1)
         UPDATE plan SET status = 'approved' WHERE plan_id = $1";
     let world = World::new().await;
-    let (ada, bob) = (world.person("ada", Role::Operator).await, world.person("bob", Role::Approver).await);
+    let (ada, bob) = (
+        world.person("ada", Role::Operator).await,
+        world.person("bob", Role::Approver).await,
+    );
     let honest = requested(&world, &ada.ctx).await;
     grant(&world, &bob.ctx, &honest).await.unwrap();
 
@@ -263,13 +331,26 @@ async fn a_forged_row_is_no_approval() {
     world.forge(changed, honest.doc().plan_id).await;
     let stranger = ApprovalKeys::new([SigningKey::from_bytes(&[6; 32]).verifying_key()]);
     let mut tx = world.gateway.begin(&system().tenant).await.unwrap();
-    assert_eq!(code(approval::consume(&mut tx, &system(), honest.doc().plan_id, &stranger).await), "signature");
+    assert_eq!(
+        code(approval::consume(&mut tx, &system(), honest.doc().plan_id, &stranger).await),
+        "signature"
+    );
     drop(tx);
 
     // A restore voids it; a longer life than was signed does, too.
-    world.forge("UPDATE installation SET generation = 2 WHERE $1::uuid IS NOT NULL", honest.doc().plan_id).await;
+    world
+        .forge(
+            "UPDATE installation SET generation = 2 WHERE $1::uuid IS NOT NULL",
+            honest.doc().plan_id,
+        )
+        .await;
     assert_eq!(code(consume(&world, &honest).await), "invalid");
-    world.forge("UPDATE installation SET generation = 1 WHERE $1::uuid IS NOT NULL", honest.doc().plan_id).await;
+    world
+        .forge(
+            "UPDATE installation SET generation = 1 WHERE $1::uuid IS NOT NULL",
+            honest.doc().plan_id,
+        )
+        .await;
     let longer = "UPDATE approval SET expires_at = expires_at + interval '1 day' WHERE plan_id = $1";
     world.forge(longer, honest.doc().plan_id).await;
     assert_eq!(code(consume(&world, &honest).await), "invalid");
@@ -279,12 +360,16 @@ async fn a_forged_row_is_no_approval() {
 #[tokio::test]
 async fn other_database_roles_cannot_insert_grants() {
     let world = World::new().await;
-    let (ada, bob) = (world.person("ada", Role::Operator).await, world.person("bob", Role::Approver).await);
+    let (ada, bob) = (
+        world.person("ada", Role::Operator).await,
+        world.person("bob", Role::Approver).await,
+    );
     let plan = requested(&world, &ada.ctx).await;
     for role in [DbRole::Orchestrator, DbRole::Router] {
         let db = world.db.as_role(role).await;
         let mut tx = db.begin(&ada.ctx.tenant).await.unwrap();
-        let result = approval::grant(&mut tx, &bob.ctx, plan.doc().plan_id, plan.digest(), None, &key()).await;
+        let result =
+            approval::grant(&mut tx, &bob.ctx, plan.doc().plan_id, plan.digest(), None, &key()).await;
         assert!(result.is_err(), "{role:?}");
     }
 }

@@ -17,9 +17,14 @@ fn ctx() -> OpCtx {
 
 /// The builtin rules with one comment more: another bundle that answers alike.
 fn another() -> Bundle {
-    let mut files: BTreeMap<String, String> =
-        Bundle::builtin().files().map(|(path, text)| (path.to_owned(), text.to_owned())).collect();
-    files.get_mut("policy/assistant/v1/base.rego").unwrap().push_str("# another\n");
+    let mut files: BTreeMap<String, String> = Bundle::builtin()
+        .files()
+        .map(|(path, text)| (path.to_owned(), text.to_owned()))
+        .collect();
+    files
+        .get_mut("policy/assistant/v1/base.rego")
+        .unwrap()
+        .push_str("# another\n");
     Bundle::new(files).unwrap()
 }
 
@@ -48,20 +53,36 @@ async fn the_pointer_moves_by_compare_and_swap_and_never_to_a_bad_bundle() {
     let mut tx = gateway.begin(&ctx().tenant).await.unwrap();
     store::ensure_builtin(&mut tx, &ctx()).await.unwrap();
     store::submit(&mut tx, &ctx(), &another()).await.unwrap();
-    let stale = store::activate(&mut tx, &ctx(), another().digest(), 7).await.unwrap_err();
-    assert!(matches!(stale, store::Error::Store(Error::Conflict { .. })), "{stale}");
-    let moved = store::activate(&mut tx, &ctx(), another().digest(), 1).await.unwrap();
+    let stale = store::activate(&mut tx, &ctx(), another().digest(), 7)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(stale, store::Error::Store(Error::Conflict { .. })),
+        "{stale}"
+    );
+    let moved = store::activate(&mut tx, &ctx(), another().digest(), 1)
+        .await
+        .unwrap();
     assert_eq!(moved.version, 2);
 
     let path = "policy/assistant/v1/base.rego".to_owned();
-    let open = Bundle::new(BTreeMap::from([(path, "package policy.assistant.v1\nresult := 1".to_owned())])).unwrap();
+    let open = Bundle::new(BTreeMap::from([(
+        path,
+        "package policy.assistant.v1\nresult := 1".to_owned(),
+    )]))
+    .unwrap();
     store::submit(&mut tx, &ctx(), &open).await.unwrap();
     assert!(matches!(
         store::activate(&mut tx, &ctx(), open.digest(), 2).await,
         Err(store::Error::Bundle(_))
     ));
-    let unknown = store::activate(&mut tx, &ctx(), Digest::of_content(b"x"), 2).await.unwrap_err();
-    assert!(matches!(unknown, store::Error::Store(Error::NotFound)), "{unknown}");
+    let unknown = store::activate(&mut tx, &ctx(), Digest::of_content(b"x"), 2)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(unknown, store::Error::Store(Error::NotFound)),
+        "{unknown}"
+    );
     assert_eq!(store::active(&mut tx).await.unwrap(), Some(moved));
     assert_eq!(store::get(&mut tx, moved.digest).await.unwrap(), another());
 }
@@ -71,16 +92,28 @@ async fn a_decision_is_kept_exactly_and_other_roles_cannot_move_the_pointer() {
     let db = TestDb::new().await;
     let router = db.as_role(DbRole::Router).await;
     let engine = Engine::from_bundle(&Bundle::builtin()).unwrap();
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/policies/fixtures/act_frozen.json")).unwrap();
+    let text = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/policies/fixtures/act_frozen.json"
+    ))
+    .unwrap();
     let fixture: serde_json::Value = serde_json::from_str(&text).unwrap();
     let input: Input = serde_json::from_value(fixture["input"].clone()).unwrap();
     let decision = engine.decide(&input);
     assert_eq!(decision.decision, Outcome::Deny);
     let mut tx = router.begin(&ctx().tenant).await.unwrap();
     let plan = ctx().id();
-    let id = store::insert_decision(&mut tx, &ctx(), &input, &decision, Some(plan), None, Some(1)).await.unwrap();
+    let id = store::insert_decision(&mut tx, &ctx(), &input, &decision, Some(plan), None, Some(1))
+        .await
+        .unwrap();
     let kept = store::list_of_plan(&mut tx, plan).await.unwrap();
-    assert_eq!((kept[0].decision_id, &kept[0].input, &kept[0].decision), (id, &input, &decision));
+    assert_eq!(
+        (kept[0].decision_id, &kept[0].input, &kept[0].decision),
+        (id, &input, &decision)
+    );
     let refused = store::ensure_builtin(&mut tx, &ctx()).await.unwrap_err();
-    assert!(matches!(refused, store::Error::Store(Error::Database(_))), "{refused}");
+    assert!(
+        matches!(refused, store::Error::Store(Error::Database(_))),
+        "{refused}"
+    );
 }
