@@ -5,6 +5,12 @@
     reason = "tests fail by panicking and make what they need"
 )]
 
+mod approval;
+mod harness;
+mod isolation;
+mod migrate;
+mod plan;
+mod policy;
 mod audit;
 mod harness;
 mod isolation;
