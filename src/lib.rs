@@ -3,6 +3,8 @@
 //! The modules, in the order in which data flows; `ARCHITECTURE.md` has the map.
 
 pub mod audit;
+pub mod cli;
+pub mod config;
 pub mod connectors;
 pub mod context;
 pub mod diagnose;
@@ -10,10 +12,9 @@ pub mod domain;
 pub mod execution;
 pub mod gateway;
 pub mod intake;
-pub mod plan;
+pub mod notify;
 pub mod policy;
 pub mod sandbox;
-pub mod notify;
 pub mod store;
 pub mod tools;
 pub mod warrant;

@@ -62,9 +62,3 @@ pub enum Error {
     #[error("checkpoint storage: {0}")]
     Objects(#[source] store::Error),
 }
-
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
-    }
-}

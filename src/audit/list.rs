@@ -1,12 +1,14 @@
 //! Pages of the log, and what proves them.
 
+mod store;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{
     Body, Decision, Error,
     merkle::{Hash, ProofPlan},
-    store,
+    sequencer::store as log,
 };
 use crate::{
     domain::{Digest, ExecutionId, PlanId},
@@ -141,7 +143,7 @@ pub async fn leaves_about(
 /// # Errors
 /// [`Error::Store`].
 pub async fn latest_checkpoint(tx: &mut Tx) -> Result<Option<SignedCheckpoint>, Error> {
-    Ok(store::latest_checkpoint(tx).await?)
+    Ok(log::latest_checkpoint(tx).await?)
 }
 
 /// Number of sequenced events of all tenants.
@@ -149,7 +151,7 @@ pub async fn latest_checkpoint(tx: &mut Tx) -> Result<Option<SignedCheckpoint>, 
 /// # Errors
 /// [`Error::Store`].
 pub async fn log_size(tx: &mut Tx) -> Result<u64, Error> {
-    Ok(store::head(tx).await?.size)
+    Ok(log::head(tx).await?.size)
 }
 
 /// Shows that the leaf at `position` is in the tree of `size` leaves.
@@ -173,7 +175,7 @@ pub async fn inclusion_proofs(db: &Db, positions: &[u64], size: u64) -> Result<V
     let nodes: std::collections::BTreeSet<_> = plans.iter().flat_map(|(_, plan)| plan.nodes()).collect();
     let nodes: Vec<_> = nodes.into_iter().collect();
     let mut tx = db.begin_global().await?;
-    let found = store::find_nodes(&mut tx, &nodes).await?;
+    let found = log::find_nodes(&mut tx, &nodes).await?;
     tx.commit().await?;
     plans
         .into_iter()
@@ -198,7 +200,7 @@ pub async fn consistency_proof(db: &Db, old_size: u64, size: u64) -> Result<Vec<
     let plan = ProofPlan::consistency(old_size, size)?;
     let nodes: Vec<_> = plan.nodes().collect();
     let mut tx = db.begin_global().await?;
-    let found = store::find_nodes(&mut tx, &nodes).await?;
+    let found = log::find_nodes(&mut tx, &nodes).await?;
     tx.commit().await?;
     plan.fill(|id| found.get(&id).copied()).ok_or(Error::MissingNode)
 }

@@ -322,5 +322,4 @@ fn fold(peaks: &[Hash]) -> Option<Hash> {
 }
 
 #[cfg(test)]
-#[path = "merkle_tests.rs"]
 mod tests;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Decision, Error, Event, record, store};
+use super::{Decision, Error, Event, record, sequencer::store};
 use crate::{
     domain::OpCtx,
     store::{Db, DbRole},

@@ -6,6 +6,8 @@
 //! neither gaps nor duplicates and a killed one leaves no trace; a checkpoint is committed before it is published.
 //! Not here: recording (see [`super::record`]), which never waits for any of this.
 
+pub(super) mod store;
+
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
@@ -18,7 +20,7 @@ use super::{
     checkpoint::{Checkpoint, origin},
     merkle::Frontier,
     note::{NoteSigner, VerifierKey},
-    publish, store,
+    publish,
 };
 use crate::{
     domain::TenantId,

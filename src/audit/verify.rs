@@ -4,6 +4,8 @@
 //! with the first position at which something is wrong. Deletion, truncation, reordering and changed bodies all show, as far back
 //! as the newest checkpoint that the verifier trusts; a log rewritten as a whole shows by a published checkpoint only.
 
+mod store;
+
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
@@ -14,8 +16,10 @@ use super::{
     leaf,
     merkle::{Frontier, Hash, Node, NodeId},
     note::VerifierKey,
-    store::{self, Row},
+    sequencer::store as log,
 };
+use store::Row;
+
 use crate::{
     domain::{Digest, TenantId},
     store::Db,
@@ -64,7 +68,7 @@ impl LogReport {
 /// [`Error::Store`] when it could not be read; what is wrong with it is in the report.
 pub async fn verify_log(db: &Db, keys: &[VerifierKey], published: &[Vec<u8>]) -> Result<LogReport, Error> {
     let mut tx = db.begin_global().await?;
-    let head = store::head(&mut tx).await?;
+    let head = log::head(&mut tx).await?;
     let tenants = store::tenants(&mut tx).await?;
     tx.commit().await?;
     let mut sweep = Sweep {
@@ -262,7 +266,7 @@ impl Sweep<'_> {
             let mut tx = self.db.begin(tenant).await?;
             if let Some(position) = store::beyond(&mut tx, self.tree.size()).await? {
                 // The sequencer may have gone on meanwhile: only what is beyond the head of now is wrong.
-                if position >= store::head(&mut tx).await?.size {
+                if position >= log::head(&mut tx).await?.size {
                     let message = "an event stands beyond the head of the log".to_owned();
                     return Ok(Some(Fault {
                         position,
@@ -273,8 +277,8 @@ impl Sweep<'_> {
             }
         }
         let mut tx = self.db.begin_global().await?;
-        let latest = store::latest_checkpoint(&mut tx).await?;
-        let now = store::head(&mut tx).await?.size;
+        let latest = log::latest_checkpoint(&mut tx).await?;
+        let now = log::head(&mut tx).await?.size;
         Ok(latest
             .filter(|latest| latest.size > now)
             .map(|latest| truncated(latest.size)))

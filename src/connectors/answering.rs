@@ -6,9 +6,10 @@ use tokio::{
 };
 
 /// Serves until the test's runtime ends; returns `http://127.0.0.1:PORT`.
-pub(super) async fn serve(answer: fn(&str, &str) -> (u16, String)) -> String {
+pub(crate) async fn serve(answer: fn(&str, &str) -> (u16, String)) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = format!("http://{}", listener.local_addr().expect("an address"));
+    #[expect(clippy::disallowed_methods, reason = "a test's own server")]
     tokio::task::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             one(stream, answer).await;

@@ -135,10 +135,10 @@ pub fn load_kubeconfig(text: &str, context: &str) -> Result<Kubeconfig, Error> {
     if cluster.cluster.as_ref().is_some_and(|c| c.proxy_url.is_some()) {
         return refuse("`proxy-url` is refused: give an address that is reachable directly".into());
     }
-    if let Some(user) = config.auth_infos.first().and_then(|u| u.auth_info.as_ref()) {
-        if let Err(why) = check_user(user) {
-            return refuse(why.into());
-        }
+    if let Some(user) = config.auth_infos.first().and_then(|u| u.auth_info.as_ref())
+        && let Err(why) = check_user(user)
+    {
+        return refuse(why.into());
     }
     config.current_context = Some(context.to_owned());
     Ok(config)

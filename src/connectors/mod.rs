@@ -6,7 +6,7 @@
 //! failed. These clients only read. Not here: writes (the tool-router runs those in the sandbox), and what answers mean.
 
 #[cfg(test)]
-mod answering;
+pub(crate) mod answering;
 mod http;
 mod kubernetes;
 mod prometheus;

@@ -11,8 +11,13 @@ pub fn read(reference: &SecretRef) -> Result<SecretString, Error> {
         reference: reference.clone().into(),
         reason,
     };
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a reference to a secret is resolved where it is used, and only here"
+    )]
+    let read_env = |name: &String| std::env::var(name);
     let mut text = match reference {
-        SecretRef::Env(name) => std::env::var(name).map_err(|e| fail(e.to_string()))?,
+        SecretRef::Env(name) => read_env(name).map_err(|e| fail(e.to_string()))?,
         SecretRef::File(path) => std::fs::read_to_string(path).map_err(|e| fail(e.to_string()))?,
     };
     if matches!(reference, SecretRef::File(_)) && text.ends_with('\n') {

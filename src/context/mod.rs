@@ -14,6 +14,7 @@ pub mod manifest;
 mod prometheus;
 mod promql;
 mod source;
+pub mod store;
 mod text;
 mod workload;
 
@@ -259,7 +260,7 @@ async fn read_git(
                 SourceStatus::unavailable(n, "no reader was given")
             }),
         ),
-        (None, _) => (None, all(&git::SOURCES, |n| SourceStatus::not_configured(n))),
+        (None, _) => (None, all(&git::SOURCES, SourceStatus::not_configured)),
     }
 }
 
@@ -275,10 +276,7 @@ async fn read_kubernetes(
         )
     };
     match (&target.kubernetes, &sources.kubernetes) {
-        (None, _) => (
-            None,
-            all(&kubernetes::SOURCES, |n| SourceStatus::not_configured(n)),
-        ),
+        (None, _) => (None, all(&kubernetes::SOURCES, SourceStatus::not_configured)),
         (Some(_), _) if target.context.namespace.is_empty() => down("the target names no namespace"),
         (Some(_), Some(Ok(client))) => kubernetes::collect(client, &target.context.namespace, now).await,
         (Some(_), Some(Err(reason))) => down(reason),

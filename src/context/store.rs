@@ -39,7 +39,11 @@ pub struct Stored {
 }
 
 /// Stores `snapshot` under a new id.
-pub async fn insert(tx: &mut Tx, ctx: &OpCtx, snapshot: &Snapshot) -> Result<(SnapshotId, Digest), StoreError> {
+pub async fn insert(
+    tx: &mut Tx,
+    ctx: &OpCtx,
+    snapshot: &Snapshot,
+) -> Result<(SnapshotId, Digest), StoreError> {
     let (bytes, digest) = snapshot.seal()?;
     let snapshot_id: SnapshotId = ctx.id();
     sqlx::query!(
@@ -69,8 +73,7 @@ pub async fn get(tx: &mut Tx, snapshot_id: SnapshotId) -> Result<Stored, StoreEr
     if Digest::from_slice(&row.digest) != Some(digest) {
         return Err(Database::Corrupt(format!("{snapshot_id}: the digest is of other bytes")).into());
     }
-    let snapshot =
-        Snapshot::open(&row.body).map_err(|e| Database::Corrupt(format!("{snapshot_id}: {e}")))?;
+    let snapshot = Snapshot::open(&row.body).map_err(|e| Database::Corrupt(format!("{snapshot_id}: {e}")))?;
     Ok(Stored {
         snapshot_id,
         digest,

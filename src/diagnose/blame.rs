@@ -169,8 +169,8 @@ fn score(view: &View<'_>, commit: &Commit, changes: &[FieldChange], cause: Optio
 const fn nearness(age: Duration) -> u8 {
     match age.num_minutes() {
         ..=20 => 20,
-        ..=60 => 15,
-        ..=180 => 8,
+        21..=60 => 15,
+        61..=180 => 8,
         _ => 0,
     }
 }

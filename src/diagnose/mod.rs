@@ -12,6 +12,7 @@ mod evidence;
 mod finding;
 mod remedy;
 mod rules;
+pub mod store;
 mod subject;
 #[cfg(test)]
 mod tests;

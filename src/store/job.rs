@@ -163,15 +163,29 @@ pub async fn reschedule(
     due_in_secs: i64,
     error: Option<&str>,
 ) -> Result<(), Error> {
+    release(tx, lease, due_in_secs.saturating_mul(1000), error).await
+}
+
+/// As [`reschedule`], in its own transaction and to the millisecond.
+///
+/// # Errors
+/// As [`finish`].
+pub async fn hand_back(db: &Db, lease: &Lease, due_in_ms: i64, error: Option<&str>) -> Result<(), Error> {
+    let mut tx = db.begin_global().await?;
+    release(&mut tx, lease, due_in_ms, error).await?;
+    tx.commit().await
+}
+
+async fn release(tx: &mut Tx, lease: &Lease, due_in_ms: i64, error: Option<&str>) -> Result<(), Error> {
     let released = sqlx::query!(
         "UPDATE job SET lease_owner = NULL, lease_until = NULL,
-           due_at = least(due_at, db_now() + make_interval(secs => $4::bigint)),
+           due_at = least(due_at, db_now() + $4::bigint * interval '1 millisecond'),
            attempts = CASE WHEN $5::text IS NULL THEN 0 ELSE attempts END, last_error = left($5, 1000)
          WHERE job_id = $1 AND epoch = $2 AND lease_owner = $3",
         lease.job_id.uuid(),
         lease.epoch,
         lease.owner,
-        due_in_secs,
+        due_in_ms,
         error,
     )
     .execute(&mut **tx)

@@ -6,6 +6,7 @@
 //! Always holds: every statement on tenant rows runs in a [`Tx`] that named its tenant; row-level security does the rest.
 //! Not here: the SQL of the stages, which lies in each stage's `store.rs`.
 
+pub mod crash;
 mod db;
 pub mod embedded;
 mod error;

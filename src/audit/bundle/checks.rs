@@ -90,7 +90,7 @@ fn plan_doc(files: &Files, manifest: &Manifest) -> Checked<(PlanDoc, Digest)> {
 #[derive(Deserialize)]
 struct Statement {
     plan_id: PlanId,
-    digest: Digest,
+    plan_digest: Digest,
     tenant_id: TenantId,
     approver_person_id: PersonId,
 }
@@ -125,13 +125,13 @@ fn approval(files: &Files, plan: &PlanDoc, digest: Digest, trust: &Trust) -> Che
         .ok()
         .and_then(|value| serde_json::from_value(value).ok())
         .ok_or("approval/statement.json cannot be read")?;
-    if statement.digest != digest
+    if statement.plan_digest != digest
         || statement.plan_id != plan.plan_id
         || statement.tenant_id != plan.tenant_id
     {
         return Err(format!(
             "what was approved ({}) is not this plan",
-            statement.digest
+            statement.plan_digest
         ));
     }
     let barred = [plan.requester.person_id, plan.requester.token_owner_person_id];

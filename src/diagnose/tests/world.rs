@@ -84,7 +84,7 @@ impl Repository {
     }
 
     pub(super) fn id(index: usize) -> String {
-        format!("{:040x}", 0xc0ffee_0000_u64 + index as u64)
+        format!("{:040x}", 0x00c0_ffee_0000_u64 + index as u64)
     }
 
     fn index(&self, rev: &str) -> usize {

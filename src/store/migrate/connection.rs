@@ -163,6 +163,10 @@ impl Connection {
         Ok(())
     }
 
+    pub(super) async fn close(self) -> Result<(), sqlx::Error> {
+        self.inner.close().await
+    }
+
     async fn holders(&mut self) -> Result<Vec<Holder>, sqlx::Error> {
         let rows = sqlx::query(
             "SELECT l.pid, coalesce(nullif(a.application_name, ''), 'an unnamed session') AS application_name,

@@ -266,6 +266,14 @@ impl Migrator {
         Ok(self.connection.set_password(role, password).await?)
     }
 
+    /// Ends the session, and with it the lock.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn close(self) -> Result<(), Error> {
+        Ok(self.connection.close().await?)
+    }
+
     async fn applied(&mut self) -> Result<Vec<Migration>, Error> {
         Ok(self.connection.applied().await?)
     }

@@ -1,15 +1,15 @@
-//! What the sequencer does, and proofs.
+//! SQL that orders the log: positions, `merkle_node`, `audit_head`, `checkpoint`; and that reads nodes for proofs.
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{bytes, signed, unsigned};
 use crate::{
     audit::{
         Lag, SignedCheckpoint,
         merkle::{Frontier, Hash, Node, NodeId},
+        store::{bytes, signed, unsigned},
     },
     domain::Digest,
     store::{Error, Tx},

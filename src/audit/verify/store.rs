@@ -1,10 +1,12 @@
-//! Everything again, in windows of positions, for verification. As the gateway's role: bodies are read tenant by tenant.
+//! SQL that reads everything again, in windows of positions, for verification. As the gateway's role: bodies are read tenant by tenant.
 
 use uuid::Uuid;
 
-use super::{bytes, signed, unsigned};
 use crate::{
-    audit::merkle::{Hash, Node, NodeId},
+    audit::{
+        merkle::{Hash, Node, NodeId},
+        store::{bytes, signed, unsigned},
+    },
     domain::TenantId,
     store::{Error, Tx},
 };

@@ -1,49 +1,17 @@
-//! Events of one tenant.
+//! SQL that reads `audit_event` for one tenant.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{bytes, signed, unsigned};
+use super::{Filter, Leaf, Order, Page, Recorded};
 use crate::{
     audit::{
-        Leaf,
-        event::Body,
-        leaf::SALT_BYTES,
-        list::{Filter, Order, Page, Recorded},
-        merkle::Hash,
+        Body,
+        store::{bytes, signed, unsigned},
     },
     domain::{ExecutionId, PlanId},
     store::{Error, Tx},
 };
-
-/// One statement, no lock, no position.
-pub(in crate::audit) async fn insert_event(
-    tx: &mut Tx,
-    body: &Body,
-    canonical: &[u8],
-    salt: &[u8; SALT_BYTES],
-    leaf_hash: &Hash,
-) -> Result<(), Error> {
-    sqlx::query!(
-        "INSERT INTO audit_event
-           (event_id, tenant_id, action, actor, decision, subject, plan_id, execution_id, body, salt, leaf_hash)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        body.event_id.uuid(),
-        body.tenant_id.as_str(),
-        body.action,
-        body.actor.name,
-        body.decision.as_str(),
-        body.subject,
-        body.plan_id.map(Uuid::from),
-        body.execution_id.map(Uuid::from),
-        canonical,
-        salt.as_slice(),
-        leaf_hash.as_slice(),
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
 
 struct EventRow {
     position: i64,
@@ -110,11 +78,7 @@ macro_rules! page_in {
 }
 
 /// A page of one tenant's events in the order of their positions.
-pub(in crate::audit) async fn page(
-    tx: &mut Tx,
-    filter: &Filter,
-    page: &Page,
-) -> Result<Vec<Recorded>, Error> {
+pub(super) async fn page(tx: &mut Tx, filter: &Filter, page: &Page) -> Result<Vec<Recorded>, Error> {
     let (mut low, mut high) = (-1, i64::MAX);
     match (page.order, page.after) {
         (Order::OldestFirst, Some(after)) => low = signed(after)?,
@@ -135,11 +99,7 @@ pub(in crate::audit) async fn page(
 }
 
 /// A tenant's events after a position, oldest first.
-pub(in crate::audit) async fn after(
-    tx: &mut Tx,
-    position: Option<u64>,
-    limit: u32,
-) -> Result<Vec<Recorded>, Error> {
+pub(super) async fn after(tx: &mut Tx, position: Option<u64>, limit: u32) -> Result<Vec<Recorded>, Error> {
     let low = position.map_or(Ok(-1), signed)?;
     let rows = sqlx::query_as!(
         EventRow,
@@ -154,7 +114,7 @@ pub(in crate::audit) async fn after(
 }
 
 /// Sequenced leaves about a plan or an execution, oldest first.
-pub(in crate::audit) async fn about(
+pub(super) async fn about(
     tx: &mut Tx,
     plan: PlanId,
     execution: Option<ExecutionId>,

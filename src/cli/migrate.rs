@@ -1,0 +1,169 @@
+//! `carapulse migrate up|down|redo|status|version`.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+
+use crate::store::{
+    Address,
+    migrate::{Entry, Migrator, Options, SchemaState},
+};
+
+/// `carapulse migrate`.
+#[derive(Debug, Args)]
+pub struct Migrate {
+    #[command(subcommand)]
+    command: Command,
+    /// The owner's database: an address, or a reference to one (env:NAME, file:PATH)
+    #[arg(long, global = true, value_name = "REF")]
+    dsn: Option<String>,
+    /// How long to wait for another migration and for each lock: 500ms, 10s, 2m
+    #[arg(long, global = true, value_name = "TIME", default_value = "10s", value_parser = parse_duration)]
+    lock_timeout: Duration,
+    /// How long one statement may take
+    #[arg(long, global = true, value_name = "TIME", default_value = "5m", value_parser = parse_duration)]
+    statement_timeout: Duration,
+    /// Say what would be done, and do nothing
+    #[arg(long, global = true)]
+    dry_run: bool,
+}
+
+/// What to do with the schema.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum Command {
+    /// Apply every migration that is missing
+    Up,
+    /// Take back the last migrations, highest first
+    Down {
+        /// How many
+        #[arg(long, default_value_t = 1, conflicts_with = "all")]
+        steps: usize,
+        /// All of them
+        #[arg(long)]
+        all: bool,
+        /// Even if rows are deleted with it
+        #[arg(long)]
+        discard_data: bool,
+    },
+    /// Take back the last migration and apply it again
+    Redo {
+        /// Even if rows are deleted with it
+        #[arg(long)]
+        discard_data: bool,
+    },
+    /// Every migration, and when it was applied
+    Status,
+    /// The database's version and this binary's
+    Version,
+}
+
+/// Runs it on `address`.
+pub(super) async fn run(migrate: &Migrate, address: &Address) -> anyhow::Result<()> {
+    let discard_data = match migrate.command {
+        Command::Down { discard_data, .. } | Command::Redo { discard_data } => discard_data,
+        _ => false,
+    };
+    let options = Options {
+        lock_timeout: migrate.lock_timeout,
+        statement_timeout: migrate.statement_timeout,
+        dry_run: migrate.dry_run,
+        discard_data,
+    };
+    let mut migrator = Migrator::connect(address, options).await?;
+    let (done, would) = if migrate.dry_run {
+        ("would apply", "would take back")
+    } else {
+        ("applied", "took back")
+    };
+    match migrate.command {
+        Command::Up => report(done, "the schema is up to date", &migrator.up().await?),
+        Command::Down { steps, all, .. } => {
+            let count = if all { usize::MAX } else { steps };
+            report(would, "nothing is applied", &migrator.down(count).await?);
+        }
+        Command::Redo { .. } => {
+            let verb = if migrate.dry_run { "would redo" } else { "redid" };
+            report(verb, "nothing is applied", &migrator.redo().await?);
+        }
+        Command::Status => status(&migrator.status().await?),
+        Command::Version => version(migrator.version().await?),
+    }
+    Ok(())
+}
+
+impl Migrate {
+    /// The address given on the command line, read where it points.
+    ///
+    /// # Errors
+    /// When the reference leads nowhere or to something that is no address.
+    pub(super) fn address(&self) -> anyhow::Result<Option<Address>> {
+        let Some(dsn) = &self.dsn else { return Ok(None) };
+        let text = match dsn.parse() {
+            Ok(reference) => {
+                use secrecy::ExposeSecret;
+                crate::config::resolve(&reference)?.expose_secret().to_owned()
+            }
+            Err(_) => dsn.clone(),
+        };
+        Ok(Some(text.parse().context("--dsn")?))
+    }
+}
+
+fn report(verb: &str, nothing: &str, entries: &[Entry]) {
+    if entries.is_empty() {
+        println!("{nothing}");
+    }
+    for entry in entries {
+        println!("{verb} V{}__{}", entry.version, entry.name);
+    }
+}
+
+fn status(entries: &[Entry]) {
+    for entry in entries {
+        let applied = entry.applied_at.as_deref().unwrap_or("not applied");
+        let unknown = if entry.known {
+            ""
+        } else {
+            "  (by a newer carapulse)"
+        };
+        println!("V{:<4} {:<28} {applied}{unknown}", entry.version, entry.name);
+    }
+}
+
+fn version(state: SchemaState) {
+    match state {
+        SchemaState::Current(version) => println!("{version}"),
+        SchemaState::Behind { applied, wanted } => {
+            println!("{applied} (this binary needs {wanted}: run `carapulse migrate up`)");
+        }
+        SchemaState::Ahead { applied, wanted } => println!("{applied} (newer than this binary's {wanted})"),
+    }
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let wrong = || format!("`{text}` is no time: a number and ms, s or m, such as 10s");
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" | "" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "s", "-1s", "1h", "1.5s"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! What can go wrong while an incident is investigated.
+
+use crate::store;
+
+/// Why an investigation could not go on. The job is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] crate::audit::Error),
+    /// A message to people.
+    #[error(transparent)]
+    Notify(#[from] crate::notify::Error),
+    /// The snapshot.
+    #[error(transparent)]
+    Context(#[from] crate::context::Error),
+    /// The request for approval.
+    #[error(transparent)]
+    Approval(#[from] crate::approval::Error),
+    /// A stored document does not read.
+    #[error("a stored document does not read: {0}")]
+    Corrupt(String),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}

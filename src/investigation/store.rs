@@ -1,0 +1,77 @@
+//! The investigation's part of an incident: its stage, and the target that it is about.
+
+use uuid::Uuid;
+
+use super::Error;
+use crate::{
+    domain::{IncidentId, Target, TargetId, canonical},
+    intake::signal::SignalFacts,
+    store::Tx,
+};
+
+/// An incident as the investigation needs it; its row is locked.
+pub(super) struct Incident {
+    pub(super) title: String,
+    pub(super) group_key: String,
+    pub(super) open: bool,
+    pub(super) stage: String,
+    pub(super) target_id: Option<TargetId>,
+}
+
+pub(super) async fn lock(tx: &mut Tx, id: IncidentId) -> Result<Option<Incident>, Error> {
+    let row = sqlx::query!(
+        "SELECT title, group_key, status, stage, target_id FROM incident WHERE incident_id = $1 FOR UPDATE",
+        id.uuid(),
+    );
+    let row = row.fetch_optional(&mut **tx).await?;
+    Ok(row.map(|row| Incident {
+        title: row.title,
+        group_key: row.group_key,
+        open: row.status == "open",
+        stage: row.stage,
+        target_id: row.target_id.map(TargetId::from),
+    }))
+}
+
+pub(super) async fn update_stage(
+    tx: &mut Tx,
+    id: IncidentId,
+    stage: &str,
+    target: Option<TargetId>,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "UPDATE incident SET stage = $2, target_id = coalesce($3, target_id) WHERE incident_id = $1",
+        id.uuid(),
+        stage,
+        target.map(TargetId::uuid),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The alert that the incident is about: the one that has fired longest.
+pub(super) async fn first_firing(tx: &mut Tx, id: IncidentId) -> Result<Option<SignalFacts>, Error> {
+    let body = sqlx::query_scalar!(
+        "SELECT body FROM signal WHERE incident_id = $1 AND status = 'firing' ORDER BY starts_at, fingerprint LIMIT 1",
+        id.uuid(),
+    );
+    let Some(body) = body.fetch_optional(&mut **tx).await? else { return Ok(None) };
+    serde_json::from_slice(&body).map(Some).map_err(|e| Error::Corrupt(format!("signal: {e}")))
+}
+
+/// All targets of the tenant, by name.
+pub(super) async fn targets(tx: &mut Tx) -> Result<Vec<Target>, Error> {
+    let docs = sqlx::query_scalar!("SELECT doc FROM target ORDER BY name LIMIT 1000").fetch_all(&mut **tx).await?;
+    docs.iter().map(|doc| canonical::from_bytes(doc).map_err(|e| Error::Corrupt(format!("target: {e}")))).collect()
+}
+
+/// Whether the installation takes no writes now.
+pub(super) async fn frozen(tx: &mut Tx) -> Result<bool, Error> {
+    let frozen = sqlx::query_scalar!(r#"SELECT frozen OR read_only AS "frozen!" FROM installation"#);
+    Ok(frozen.fetch_one(&mut **tx).await?)
+}
+
+pub(super) fn subject(id: Option<Uuid>) -> Option<IncidentId> {
+    id.map(IncidentId::from)
+}

@@ -1,0 +1,64 @@
+//! Named places where a test lets the process die, to prove that nothing is lost there.
+//!
+//! `CARAPULSE_CRASH_AT=engine.after_commit:2` kills the process (SIGKILL, no goodbye) when it passes that place for the
+//! second time. Unset, a place costs one atomic load.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, OnceLock, PoisonError},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::getpid,
+};
+
+/// Dies here, if that is wanted.
+pub fn point(name: &'static str) {
+    let Some((place, time)) = wanted() else { return };
+    if place == name && passed(name) == *time {
+        let _ = kill(getpid(), Signal::SIGKILL);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a switch for tests, not a setting")]
+fn wanted() -> Option<&'static (String, u32)> {
+    static WANTED: OnceLock<Option<(String, u32)>> = OnceLock::new();
+    WANTED
+        .get_or_init(|| parse(&std::env::var("CARAPULSE_CRASH_AT").ok()?))
+        .as_ref()
+}
+
+fn passed(name: &'static str) -> u32 {
+    static PASSED: OnceLock<Mutex<HashMap<&'static str, u32>>> = OnceLock::new();
+    let counts = PASSED.get_or_init(Mutex::default);
+    let mut counts = counts.lock().unwrap_or_else(PoisonError::into_inner);
+    let count = counts.entry(name).or_insert(0);
+    *count += 1;
+    *count
+}
+
+fn parse(text: &str) -> Option<(String, u32)> {
+    match text.rsplit_once(':') {
+        Some((place, time)) => Some((place.to_owned(), time.parse().ok()?)),
+        None => Some((text.to_owned(), 1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_may_name_which_passing_is_meant() {
+        assert_eq!(
+            parse("engine.after_act"),
+            Some(("engine.after_act".to_owned(), 1))
+        );
+        assert_eq!(
+            parse("engine.after_act:3"),
+            Some(("engine.after_act".to_owned(), 3))
+        );
+        assert_eq!(parse("engine.after_act:x"), None);
+    }
+}
