@@ -6,7 +6,12 @@ use super::AssertionRequest;
 use crate::domain::plan::{Args, Comparison};
 
 /// The assertions that one write calls for. `prior` is what was read of the thing before.
-pub(super) fn of_write(tool: &str, action: &str, args: &Args, prior: Option<&Value>) -> Vec<AssertionRequest> {
+pub(super) fn of_write(
+    tool: &str,
+    action: &str,
+    args: &Args,
+    prior: Option<&Value>,
+) -> Vec<AssertionRequest> {
     let resource = args.get("resource").and_then(Value::as_str).unwrap_or_default();
     match (tool, action) {
         ("kubectl", "scale") => {

@@ -48,15 +48,22 @@ pub async fn brake(
     let hours = f64::from(limits.window_secs) / 3600.0;
     let stop = |code, message| Ok(Err(Braked { code, message }));
     if counts.last_failed {
-        let message = "the last execution for this alert on this target did not succeed: a person has to look";
+        let message =
+            "the last execution for this alert on this target did not succeed: a person has to look";
         return stop("brake_non_success", message.to_owned());
     }
     if counts.plans_of_group >= i64::from(limits.plans_per_group) {
-        let message = format!("{} plans for this alert on this target in {hours} h", counts.plans_of_group);
+        let message = format!(
+            "{} plans for this alert on this target in {hours} h",
+            counts.plans_of_group
+        );
         return stop("brake_group", message);
     }
     if counts.plans >= i64::from(limits.plans_in_all) {
-        return stop("brake_plans", format!("{} automatic plans in {hours} h", counts.plans));
+        return stop(
+            "brake_plans",
+            format!("{} automatic plans in {hours} h", counts.plans),
+        );
     }
     if counts.failures >= i64::from(limits.failures_in_all) {
         let message = format!("{} executions did not succeed in {hours} h", counts.failures);

@@ -90,7 +90,14 @@ pub async fn check(ctx: &OpCtx, draft: Draft, with: &Checks<'_>) -> Result<Check
     refuse_unfit(ctx, &draft, with)?;
     let typed = typed::steps(&draft, with).await?;
     let (mut doc, asked) = document(draft, typed, with);
-    let input = Input::of_plan(&doc, with.target, &ctx.actor, Phase::Plan, None, with.flags.clone());
+    let input = Input::of_plan(
+        &doc,
+        with.target,
+        &ctx.actor,
+        Phase::Plan,
+        None,
+        with.flags.clone(),
+    );
     let decision = with.engine.decide(&input);
     let reject = |problems: Vec<Problem>| {
         Err(Rejected {
@@ -140,7 +147,11 @@ fn refuse_unfit(ctx: &OpCtx, draft: &Draft, with: &Checks<'_>) -> Result<(), Rej
         problems.add("/target", "target_unknown", "no such target");
     }
     if draft.target != target.name {
-        problems.add("/target", "target_unknown", "the draft was made for another target");
+        problems.add(
+            "/target",
+            "target_unknown",
+            "the draft was made for another target",
+        );
     }
     if let Some(lacks) = &draft.lacks {
         problems.add("/intent", "draft_incomplete", lacks.clone());
@@ -151,18 +162,33 @@ fn refuse_unfit(ctx: &OpCtx, draft: &Draft, with: &Checks<'_>) -> Result<(), Rej
         let message = format!("{} steps: at most {MAX_STEPS} are taken", draft.steps.len());
         problems.add("/steps", "too_many_steps", message);
     }
-    for (pointer, text) in [("/summary", Some(&draft.summary)), ("/intent", draft.intent.as_ref())] {
+    for (pointer, text) in [
+        ("/summary", Some(&draft.summary)),
+        ("/intent", draft.intent.as_ref()),
+    ] {
         if text.is_some_and(|text| secret_scan::in_text(text)) {
-            problems.add(pointer, "secret_in_plan", "this looks like a secret: a plan never holds one");
+            problems.add(
+                pointer,
+                "secret_in_plan",
+                "this looks like a secret: a plan never holds one",
+            );
         }
     }
     let timing = &draft.timing;
     if timing.window_secs == 0 || timing.window_secs > 86_400 || timing.settle_secs > 86_400 {
-        problems.add("/timing", "timing", "window_secs is from 1, and window and settle time at most a day");
+        problems.add(
+            "/timing",
+            "timing",
+            "window_secs is from 1, and window and settle time at most a day",
+        );
     }
     let looks = u64::from(timing.min_samples.saturating_sub(1)) * u64::from(timing.interval_secs);
     if timing.interval_secs == 0 || timing.min_samples == 0 || looks > u64::from(timing.window_secs) {
-        problems.add("/timing", "timing", "min_samples looks, interval_secs apart, do not fit into window_secs");
+        problems.add(
+            "/timing",
+            "timing",
+            "min_samples looks, interval_secs apart, do not fit into window_secs",
+        );
     }
     problems.none()
 }
@@ -183,7 +209,12 @@ fn document(draft: Draft, typed: Typed, with: &Checks<'_>) -> (PlanDoc, super::L
         summary: draft.summary,
         intent: draft.intent,
         requester: draft.requester,
-        editors: draft.editors.into_iter().collect::<BTreeSet<_>>().into_iter().collect(),
+        editors: draft
+            .editors
+            .into_iter()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
         target: PinnedTarget {
             target_id: target.target_id,
             name: target.name.clone(),

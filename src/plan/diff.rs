@@ -46,7 +46,10 @@ pub struct RiskSummary {
 /// Each step as a line, before → after.
 #[must_use]
 pub fn diff(doc: &PlanDoc) -> Vec<DiffLine> {
-    (0..).zip(&doc.steps).map(|(ordinal, step)| line(ordinal, step)).collect()
+    (0..)
+        .zip(&doc.steps)
+        .map(|(ordinal, step)| line(ordinal, step))
+        .collect()
 }
 
 /// What is at stake.
@@ -59,14 +62,19 @@ pub fn risk_summary(doc: &PlanDoc) -> RiskSummary {
         doc.target.name,
         doc.target.context.environment
     )];
-    for (ordinal, step) in (0_u32..).zip(&doc.steps).filter(|(_, step)| step.effect != EffectKind::None) {
+    for (ordinal, step) in (0_u32..)
+        .zip(&doc.steps)
+        .filter(|(_, step)| step.effect != EffectKind::None)
+    {
         let name = format!("step {ordinal} {}.{}", step.tool, step.action);
         reasons.push(format!("{name}: risk {}", step.risk.as_str()));
         if let Inverse::Irreversible { reason } = &step.inverse {
             reasons.push(format!("{name} cannot be undone: {reason}"));
         }
         if step.effect == EffectKind::Opaque {
-            reasons.push(format!("{name} leaves no trace: after a crash nobody knows whether it took effect"));
+            reasons.push(format!(
+                "{name} leaves no trace: after a crash nobody knows whether it took effect"
+            ));
         }
     }
     RiskSummary {
@@ -78,8 +86,13 @@ pub fn risk_summary(doc: &PlanDoc) -> RiskSummary {
 }
 
 fn line(ordinal: u32, step: &Step) -> DiffLine {
-    let args = step.args.iter().map(|(name, value)| format!("{name}={}", shown(value)));
-    let call: Vec<String> = std::iter::once(format!("{}.{}", step.tool, step.action)).chain(args).collect();
+    let args = step
+        .args
+        .iter()
+        .map(|(name, value)| format!("{name}={}", shown(value)));
+    let call: Vec<String> = std::iter::once(format!("{}.{}", step.tool, step.action))
+        .chain(args)
+        .collect();
     let after = step.expected_prior.keys().filter_map(|name| {
         let value = step.args.get(name)?;
         Some(format!("{name}={}", shown(value)))
@@ -89,7 +102,11 @@ fn line(ordinal: u32, step: &Step) -> DiffLine {
         stage: step.stage.as_str().to_owned(),
         call: call.join(" "),
         writes: step.effect != EffectKind::None,
-        before: step.expected_prior.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+        before: step
+            .expected_prior
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect(),
         after: after.collect(),
         undo: undo(&step.inverse),
         reason: step.reason.clone(),
@@ -100,8 +117,12 @@ fn undo(inverse: &Inverse) -> String {
     match inverse {
         Inverse::None => "nothing to undo".to_owned(),
         Inverse::Irreversible { reason } => format!("cannot be undone: {reason}"),
-        Inverse::Action { tool, action, args, .. } => {
-            let args = args.iter().map(|(name, value)| format!(" {name}={}", shown(value)));
+        Inverse::Action {
+            tool, action, args, ..
+        } => {
+            let args = args
+                .iter()
+                .map(|(name, value)| format!(" {name}={}", shown(value)));
             format!("{tool}.{action}{}", args.collect::<String>())
         }
     }

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::{
-    AssertionRequest, Intent, Limits, PriorReader, Proposal, StepRequest, Timing, What, remedy, resolve, sentence,
+    AssertionRequest, Intent, Limits, PriorReader, Proposal, StepRequest, Timing, What, remedy, resolve,
+    sentence,
 };
 use crate::domain::{
     Digest, IncidentId, OpCtx, PersonId, PlanId, Target, TenantId,
@@ -89,7 +90,9 @@ pub async fn draft(ctx: &OpCtx, target: &Target, reader: &dyn PriorReader, propo
         Ok(steps) => (steps, None),
         Err(lacks) => (Vec::new(), Some(lacks)),
     };
-    let intent = intent.map(|text| clean(&text, 2000)).filter(|text| !text.is_empty());
+    let intent = intent
+        .map(|text| clean(&text, 2000))
+        .filter(|text| !text.is_empty());
     let summary = summary
         .map(|text| clean(&text, 300))
         .filter(|text| !text.is_empty())
@@ -124,7 +127,8 @@ pub(super) fn clean(text: &str, max_chars: usize) -> String {
 
 /// Control characters, and those that turn or hide text.
 fn is_hidden(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 fn cleaned(step: StepRequest) -> StepRequest {
@@ -142,7 +146,10 @@ fn title(intent: &Intent) -> String {
             Some(revision) => format!("roll back {service} to revision {revision}"),
             None => format!("roll back {service}"),
         },
-        Intent::Revert { commit, last_change_of } => match (commit, last_change_of) {
+        Intent::Revert {
+            commit,
+            last_change_of,
+        } => match (commit, last_change_of) {
             (Some(commit), _) => format!("revert {commit}"),
             (None, Some(service)) => format!("revert the last change of {service}"),
             (None, None) => "revert".to_owned(),

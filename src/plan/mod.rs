@@ -20,7 +20,9 @@ mod remedy;
 mod resolve;
 mod secret_scan;
 mod sentence;
+mod status;
 pub mod store;
+mod stored;
 mod tier;
 mod typed;
 
@@ -31,7 +33,5 @@ pub use draft::{Draft, draft};
 pub use problem::{Problem, Rejected};
 pub use proposal::{AssertionRequest, Intent, Limits, Proposal, StepRequest, Timing, What};
 pub use reader::{NoReader, PriorReader};
-pub use store::PlanStatus;
-
-#[cfg(test)]
-mod tests;
+pub use status::PlanStatus;
+pub use stored::{Content, Filter, ListedPlan, Stored};

@@ -52,7 +52,10 @@ pub(super) async fn read_all(
             });
             continue;
         }
-        let answer = with.reader.read(with.target.target_id, &call.def.tool, &capture.read, &read).await;
+        let answer = with
+            .reader
+            .read(with.target.target_id, &call.def.tool, &capture.read, &read)
+            .await;
         let prior = match answer {
             Ok(raw) => {
                 seen.insert(place, raw.clone());
@@ -92,14 +95,21 @@ fn expected(
         if let Some(asked) = request.expected_prior.get(name)
             && found.as_ref() != Some(asked)
         {
-            let message = format!("expected {asked}, found {}", found.as_deref().unwrap_or("nothing"));
+            let message = format!(
+                "expected {asked}, found {}",
+                found.as_deref().unwrap_or("nothing")
+            );
             problems.add(format!("{at}/expected_prior/{name}"), "drifted", message);
         }
         match found {
             Some(value) if spec.compared => drop(expected.insert(name.clone(), value)),
             Some(_) => {}
             None if spec.optional => {}
-            None => problems.add(at, "prior_unreadable", format!("there is no `{name}` in what was read")),
+            None => problems.add(
+                at,
+                "prior_unreadable",
+                format!("there is no `{name}` in what was read"),
+            ),
         }
     }
     Prior {

@@ -9,7 +9,8 @@ use crate::domain::{TargetId, plan::Args};
 #[async_trait]
 pub trait PriorReader: Send + Sync {
     /// The structured answer of one read, or one line that says why there is none.
-    async fn read(&self, target_id: TargetId, tool: &str, action: &str, args: &Args) -> Result<Value, String>;
+    async fn read(&self, target_id: TargetId, tool: &str, action: &str, args: &Args)
+    -> Result<Value, String>;
 }
 
 /// No reads at all: a plan that needs one is rejected.

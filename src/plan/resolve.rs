@@ -6,30 +6,50 @@ use super::{Intent, PriorReader, StepRequest};
 use crate::domain::{Target, plan::Args};
 
 /// The steps of `intent` on `target`, or what it lacks.
-pub(super) async fn steps(intent: &Intent, target: &Target, reader: &dyn PriorReader) -> Result<Vec<StepRequest>, String> {
+pub(super) async fn steps(
+    intent: &Intent,
+    target: &Target,
+    reader: &dyn PriorReader,
+) -> Result<Vec<StepRequest>, String> {
     let step = match intent {
         Intent::Scale { service, replicas } => step(
             "kubectl",
             "scale",
-            [("resource", json!(workload(target, service)?)), ("replicas", json!(replicas))],
+            [
+                ("resource", json!(workload(target, service)?)),
+                ("replicas", json!(replicas)),
+            ],
         ),
-        Intent::Restart { service } => {
-            step("kubectl", "rollout_restart", [("resource", json!(workload(target, service)?))])
-        }
+        Intent::Restart { service } => step(
+            "kubectl",
+            "rollout_restart",
+            [("resource", json!(workload(target, service)?))],
+        ),
         Intent::RollBack { service, to_revision } => {
             let resource = workload(target, service)?;
             let revision = match to_revision {
                 Some(revision) => *revision,
                 None => previous_revision(target, reader, &resource).await?,
             };
-            step("kubectl", "rollout_undo", [("resource", json!(resource)), ("revision", json!(revision))])
+            step(
+                "kubectl",
+                "rollout_undo",
+                [("resource", json!(resource)), ("revision", json!(revision))],
+            )
         }
-        Intent::Revert { commit, last_change_of } => {
+        Intent::Revert {
+            commit,
+            last_change_of,
+        } => {
             let commits = commits(target, reader).await?;
             let commit = match (commit, last_change_of) {
                 (Some(prefix), None) => unique_commit(&commits, prefix)?,
                 (None, Some(service)) => last_change(&commits, target, service)?,
-                _ => return Err("either a commit or a service whose last change is meant, and not both".to_owned()),
+                _ => {
+                    return Err(
+                        "either a commit or a service whose last change is meant, and not both".to_owned(),
+                    );
+                }
             };
             step("git", "revert", [("commit", json!(commit))])
         }
@@ -54,7 +74,9 @@ fn workload(target: &Target, name: &str) -> Result<String, String> {
         return if known {
             Ok(name.to_owned())
         } else {
-            Err(format!("`{name}` is not deployment/NAME, statefulset/NAME or daemonset/NAME"))
+            Err(format!(
+                "`{name}` is not deployment/NAME, statefulset/NAME or daemonset/NAME"
+            ))
         };
     }
     target.services.get(name).cloned().ok_or_else(|| {
@@ -62,7 +84,11 @@ fn workload(target: &Target, name: &str) -> Result<String, String> {
         format!(
             "`{name}` is not a service of target `{}`; known are: {}",
             target.name,
-            if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+            if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            }
         )
     })
 }
@@ -70,13 +96,19 @@ fn workload(target: &Target, name: &str) -> Result<String, String> {
 async fn previous_revision(target: &Target, reader: &dyn PriorReader, resource: &str) -> Result<u32, String> {
     let args = Args::from([("resource".to_owned(), json!(resource))]);
     let answer = read(target, reader, "kubectl", "rollout_history", &args).await?;
-    let text = answer.pointer("/text").and_then(Value::as_str).unwrap_or_default();
+    let text = answer
+        .pointer("/text")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let mut revisions: Vec<u32> = text
         .lines()
         .filter_map(|line| line.split_whitespace().next()?.parse().ok())
         .collect();
     revisions.sort_unstable();
-    let before_last = revisions.len().checked_sub(2).and_then(|index| revisions.get(index));
+    let before_last = revisions
+        .len()
+        .checked_sub(2)
+        .and_then(|index| revisions.get(index));
     before_last
         .copied()
         .ok_or_else(|| format!("{resource} has no earlier revision to go back to"))
@@ -91,7 +123,10 @@ struct Commit {
 async fn commits(target: &Target, reader: &dyn PriorReader) -> Result<Vec<Commit>, String> {
     let args = Args::from([("limit".to_owned(), json!(200))]);
     let answer = read(target, reader, "git", "log", &args).await?;
-    let text = answer.pointer("/text").and_then(Value::as_str).unwrap_or_default();
+    let text = answer
+        .pointer("/text")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     let mut commits: Vec<Commit> = Vec::new();
     for line in text.lines() {
         if let Some(id) = line.strip_prefix("commit ") {
@@ -110,7 +145,9 @@ async fn commits(target: &Target, reader: &dyn PriorReader) -> Result<Vec<Commit
 
 fn unique_commit(commits: &[Commit], prefix: &str) -> Result<String, String> {
     let digits = prefix.len() >= 7 && prefix.bytes().all(|b| b.is_ascii_hexdigit());
-    let mut found = commits.iter().filter(|commit| digits && commit.id.starts_with(prefix));
+    let mut found = commits
+        .iter()
+        .filter(|commit| digits && commit.id.starts_with(prefix));
     match (found.next(), found.next()) {
         (Some(commit), None) => Ok(commit.id.clone()),
         (Some(_), Some(_)) => Err(format!("`{prefix}` begins several commits: give more digits")),
@@ -124,7 +161,9 @@ fn unique_commit(commits: &[Commit], prefix: &str) -> Result<String, String> {
 /// The newest commit that touched a file or folder of the service's or its workload's name.
 fn last_change(commits: &[Commit], target: &Target, service: &str) -> Result<String, String> {
     let workload = workload(target, service)?;
-    let name = workload.split_once('/').map_or(workload.as_str(), |(_, name)| name);
+    let name = workload
+        .split_once('/')
+        .map_or(workload.as_str(), |(_, name)| name);
     let is_its = |path: &String| {
         path.split('/').any(|part| {
             let stem = part.split_once('.').map_or(part, |(stem, _)| stem);
@@ -133,7 +172,10 @@ fn last_change(commits: &[Commit], target: &Target, service: &str) -> Result<Str
     };
     let found = commits.iter().find(|commit| commit.paths.iter().any(is_its));
     found.map(|commit| commit.id.clone()).ok_or_else(|| {
-        format!("none of the last {} commits touched a file named after `{service}`", commits.len())
+        format!(
+            "none of the last {} commits touched a file named after `{service}`",
+            commits.len()
+        )
     })
 }
 

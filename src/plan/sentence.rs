@@ -9,10 +9,13 @@ use regex::Regex;
 use super::Intent;
 
 /// A name, `kind/name`; what it resolves to is decided against the target.
-const THING: &str = r"(?:the\s+)?(?:service\s+)?((?:[a-z]+/)?[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?:\s+service)?";
+const THING: &str =
+    r"(?:the\s+)?(?:service\s+)?((?:[a-z]+/)?[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?:\s+service)?";
 
-static SCALE: LazyLock<Regex> = LazyLock::new(|| shape(&format!(r"scale\s+{THING}\s+to\s+(\d{{1,4}})(?:\s+replicas?)?")));
-static RESTART: LazyLock<Regex> = LazyLock::new(|| shape(&format!(r"(?:restart|rollout\s+restart)\s+{THING}")));
+static SCALE: LazyLock<Regex> =
+    LazyLock::new(|| shape(&format!(r"scale\s+{THING}\s+to\s+(\d{{1,4}})(?:\s+replicas?)?")));
+static RESTART: LazyLock<Regex> =
+    LazyLock::new(|| shape(&format!(r"(?:restart|rollout\s+restart)\s+{THING}")));
 static ROLL_BACK: LazyLock<Regex> = LazyLock::new(|| {
     shape(&format!(
         r"(?:roll\s?back|undo\s+the\s+roll-?out\s+of)\s+{THING}(?:\s+to\s+revision\s+(\d{{1,9}}))?"
@@ -40,7 +43,9 @@ pub(super) fn parse(sentence: &str) -> Result<Intent, &'static str> {
         return Ok(Intent::Restart { service });
     }
     if let Some(Some(service)) = group(&ROLL_BACK, 1) {
-        let to_revision = group(&ROLL_BACK, 2).flatten().and_then(|digits| digits.parse().ok());
+        let to_revision = group(&ROLL_BACK, 2)
+            .flatten()
+            .and_then(|digits| digits.parse().ok());
         return Ok(Intent::RollBack { service, to_revision });
     }
     if let Some(Some(service)) = group(&REVERT_LAST, 1) {
@@ -73,13 +78,54 @@ mod tests {
     fn known_sentences() {
         let service = || "checkout".to_owned();
         for (text, intent) in [
-            ("scale checkout to 4", Intent::Scale { service: service(), replicas: 4 }),
-            ("Please scale the checkout service to 4 replicas.", Intent::Scale { service: service(), replicas: 4 }),
-            ("restart deployment/checkout", Intent::Restart { service: "deployment/checkout".to_owned() }),
-            ("roll back checkout", Intent::RollBack { service: service(), to_revision: None }),
-            ("rollback checkout to revision 7", Intent::RollBack { service: service(), to_revision: Some(7) }),
-            ("revert 1a2b3c4", Intent::Revert { commit: Some("1a2b3c4".to_owned()), last_change_of: None }),
-            ("revert the last change of checkout", Intent::Revert { commit: None, last_change_of: Some(service()) }),
+            (
+                "scale checkout to 4",
+                Intent::Scale {
+                    service: service(),
+                    replicas: 4,
+                },
+            ),
+            (
+                "Please scale the checkout service to 4 replicas.",
+                Intent::Scale {
+                    service: service(),
+                    replicas: 4,
+                },
+            ),
+            (
+                "restart deployment/checkout",
+                Intent::Restart {
+                    service: "deployment/checkout".to_owned(),
+                },
+            ),
+            (
+                "roll back checkout",
+                Intent::RollBack {
+                    service: service(),
+                    to_revision: None,
+                },
+            ),
+            (
+                "rollback checkout to revision 7",
+                Intent::RollBack {
+                    service: service(),
+                    to_revision: Some(7),
+                },
+            ),
+            (
+                "revert 1a2b3c4",
+                Intent::Revert {
+                    commit: Some("1a2b3c4".to_owned()),
+                    last_change_of: None,
+                },
+            ),
+            (
+                "revert the last change of checkout",
+                Intent::Revert {
+                    commit: None,
+                    last_change_of: Some(service()),
+                },
+            ),
         ] {
             assert_eq!(parse(text), Ok(intent), "{text}");
         }

@@ -12,7 +12,10 @@ pub(super) fn risk_of(steps: &[Step]) -> Risk {
 
 /// The least approval that the steps need on `target`; policy may ask for more.
 pub(super) fn tier_of(steps: &[Step], target: &Target) -> Tier {
-    let mut writes = steps.iter().filter(|step| step.effect != EffectKind::None).peekable();
+    let mut writes = steps
+        .iter()
+        .filter(|step| step.effect != EffectKind::None)
+        .peekable();
     if writes.peek().is_none() {
         return Tier::Read;
     }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::{
-    AssertionRequest, Checks, Draft, Rejected, StepRequest, assertions, draft::clean, problem::Problems, prior,
-    secret_scan,
+    AssertionRequest, Checks, Draft, Rejected, StepRequest, assertions, draft::clean, prior,
+    problem::Problems, secret_scan,
 };
 use crate::{
     domain::{
@@ -30,7 +30,12 @@ pub(super) async fn steps(draft: &Draft, with: &Checks<'_>) -> Result<Typed, Rej
     let preconditions: Vec<_> = (0..)
         .zip(&draft.steps)
         .map(|(i, step): (usize, _)| {
-            check_assertions(&format!("/steps/{i}/preconditions"), &step.preconditions, with, &mut problems)
+            check_assertions(
+                &format!("/steps/{i}/preconditions"),
+                &step.preconditions,
+                with,
+                &mut problems,
+            )
         })
         .collect();
     problems.none()?;
@@ -41,10 +46,17 @@ pub(super) async fn steps(draft: &Draft, with: &Checks<'_>) -> Result<Typed, Rej
 
     let mut steps = Vec::new();
     let mut called_for = Vec::new();
-    for (((call, request), prior), preconditions) in calls.iter().zip(&draft.steps).zip(priors).zip(preconditions) {
+    for (((call, request), prior), preconditions) in
+        calls.iter().zip(&draft.steps).zip(priors).zip(preconditions)
+    {
         if call.def.class == Class::Write {
             let raw = prior.raw.as_ref();
-            called_for.extend(assertions::of_write(&call.def.tool, &call.def.action, &call.args, raw));
+            called_for.extend(assertions::of_write(
+                &call.def.tool,
+                &call.def.action,
+                &call.args,
+                raw,
+            ));
         }
         steps.push(call.step(request, prior.expected, preconditions, with));
     }
@@ -53,7 +65,11 @@ pub(super) async fn steps(draft: &Draft, with: &Checks<'_>) -> Result<Typed, Rej
     let assertions = distinct(asked.into_iter().chain(called_for));
     let writes = steps.iter().any(|step| step.effect != EffectKind::None);
     if writes && assertions.is_empty() {
-        problems.add("/assertions", "no_assertions", "a plan that writes says how its success is measured");
+        problems.add(
+            "/assertions",
+            "no_assertions",
+            "a plan that writes says how its success is measured",
+        );
     }
     problems.none()?;
     let evidence: BTreeSet<String> = assertions.iter().map(|a| a.evidence_kind.clone()).collect();
@@ -109,15 +125,25 @@ fn check_calls<'a>(draft: &Draft, with: &Checks<'a>, problems: &mut Problems) ->
     let mut calls = Vec::new();
     for (index, request) in draft.steps.iter().enumerate() {
         let at = format!("/steps/{index}");
-        let Some(def) = catalog.action(&request.tool, &request.action).filter(|def| !def.internal) else {
-            let message = format!("the catalogue has no action `{}` of `{}`", request.action, request.tool);
+        let Some(def) = catalog
+            .action(&request.tool, &request.action)
+            .filter(|def| !def.internal)
+        else {
+            let message = format!(
+                "the catalogue has no action `{}` of `{}`",
+                request.action, request.tool
+            );
             problems.add(format!("{at}/action"), "unknown_action", clean(&message, 200));
             continue;
         };
         refuse_place(&at, def, with.target, problems);
         refuse_managed(&at, def, request, with, problems);
         if request.reason.as_deref().is_some_and(secret_scan::in_text) {
-            problems.add(format!("{at}/reason"), "secret_in_plan", "this looks like a secret");
+            problems.add(
+                format!("{at}/reason"),
+                "secret_in_plan",
+                "this looks like a secret",
+            );
         }
         let after_write = first_write.is_some_and(|first| index > first);
         let stage = stage_of(&at, def, request.stage, after_write, problems);
@@ -131,7 +157,11 @@ fn check_calls<'a>(draft: &Draft, with: &Checks<'a>, problems: &mut Problems) ->
 fn check_args(at: &str, def: &ActionDef, given: &Args, problems: &mut Problems) -> Option<Args> {
     let mut clean = true;
     for (name, _) in given.iter().filter(|(_, value)| secret_scan::in_value(value)) {
-        problems.add(pointer(at, name), "secret_in_plan", "this looks like a secret: give a reference");
+        problems.add(
+            pointer(at, name),
+            "secret_in_plan",
+            "this looks like a secret: give a reference",
+        );
         clean = false;
     }
     match def.check_args(given) {
@@ -151,7 +181,13 @@ fn pointer(at: &str, arg: &str) -> String {
 }
 
 /// Writes act (or annotate); reads look before or after.
-fn stage_of(at: &str, def: &ActionDef, asked: Option<Stage>, after_write: bool, problems: &mut Problems) -> Stage {
+fn stage_of(
+    at: &str,
+    def: &ActionDef,
+    asked: Option<Stage>,
+    after_write: bool,
+    problems: &mut Problems,
+) -> Stage {
     let usual = match (def.class, after_write) {
         (Class::Write, _) => Stage::Act,
         (Class::Read, false) => Stage::Diagnose,
@@ -172,13 +208,22 @@ fn refuse_place(at: &str, def: &ActionDef, target: &Target, problems: &mut Probl
         Place::Prometheus => target.prometheus_url.is_some(),
     };
     if !has {
-        let message = format!("target `{}` has nothing that {} could work on", target.name, def.tool);
+        let message = format!(
+            "target `{}` has nothing that {} could work on",
+            target.name, def.tool
+        );
         problems.add(format!("{at}/tool"), "target_lacks_place", message);
     }
 }
 
 /// What something else owns is changed through its owner: a direct change would be undone, or fought over.
-fn refuse_managed(at: &str, def: &ActionDef, request: &StepRequest, with: &Checks<'_>, problems: &mut Problems) {
+fn refuse_managed(
+    at: &str,
+    def: &ActionDef,
+    request: &StepRequest,
+    with: &Checks<'_>,
+    problems: &mut Problems,
+) {
     let resource = request.args.get("resource").and_then(Value::as_str);
     let owners = resource.and_then(|resource| with.managed.get(resource));
     if let (Class::Write, Some(owners)) = (def.class, owners) {
@@ -187,23 +232,39 @@ fn refuse_managed(at: &str, def: &ActionDef, request: &StepRequest, with: &Check
     }
 }
 
-fn check_assertions(at: &str, asked: &[AssertionRequest], with: &Checks<'_>, problems: &mut Problems) -> Vec<Assertion> {
+fn check_assertions(
+    at: &str,
+    asked: &[AssertionRequest],
+    with: &Checks<'_>,
+    problems: &mut Problems,
+) -> Vec<Assertion> {
     let mut checked = Vec::new();
     for (index, request) in asked.iter().enumerate() {
         let at = format!("{at}/{index}");
         let def = with.catalog.action(&request.tool, &request.action);
         let Some(def) = def.filter(|def| def.class == Class::Read && !def.internal) else {
-            let message = clean(&format!("`{}.{}` is not a read", request.tool, request.action), 200);
+            let message = clean(
+                &format!("`{}.{}` is not a read", request.tool, request.action),
+                200,
+            );
             problems.add(format!("{at}/action"), "unknown_read", message);
             continue;
         };
         refuse_place(&at, def, with.target, problems);
         if !(request.pointer.is_empty() || request.pointer.starts_with('/')) || request.pointer.len() > 300 {
-            problems.add(format!("{at}/pointer"), "bad_pointer", "a JSON pointer is empty or starts with `/`");
+            problems.add(
+                format!("{at}/pointer"),
+                "bad_pointer",
+                "a JSON pointer is empty or starts with `/`",
+            );
         }
         let ordered = !matches!(request.op, Comparison::Eq | Comparison::Ne);
         if ordered && !is_decimal(&request.value) {
-            problems.add(format!("{at}/value"), "bad_threshold", "an order is of decimal numbers, as in `0.05`");
+            problems.add(
+                format!("{at}/value"),
+                "bad_threshold",
+                "an order is of decimal numbers, as in `0.05`",
+            );
         }
         let named = request.name.as_deref().map(|name| clean(name, 200));
         if let Some(args) = check_args(&at, def, &request.args, problems) {

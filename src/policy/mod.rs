@@ -12,7 +12,7 @@ mod canary;
 mod decision;
 mod engine;
 mod input;
-//pub mod store;
+pub mod store;
 
 pub use bundle::{Bundle, BundleError};
 pub use decision::{Constraints, Decision, Outcome, Violation};

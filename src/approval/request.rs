@@ -1,0 +1,96 @@
+//! Asking for an approval, and what nobody answered in time.
+
+use serde_json::json;
+
+use super::{ApprovalStatus, Error, Refused, store};
+use crate::{
+    audit,
+    domain::{ApprovalId, OpCtx, TenantId, Tier},
+    notify::{self, Notification},
+    plan::{Checked, PlanStatus},
+    store::{Tx, job},
+};
+
+/// Asks people to approve a plan that was inserted in this transaction or before. Older plans of the same incident, and their
+/// approvals, are closed: the newest proposal is the one to decide on.
+pub async fn request(tx: &mut Tx, ctx: &OpCtx, checked: &Checked) -> Result<ApprovalId, Error> {
+    let doc = checked.doc();
+    if doc.tier == Tier::Read || doc.writes().next().is_none() {
+        let message = "a plan that only reads needs no approval";
+        return Err(Refused {
+            code: "nothing_to_approve",
+            message,
+        }
+        .into());
+    }
+    if let Some(incident) = doc.incident_id {
+        for plan_id in crate::plan::store::supersede_older(tx, ctx, incident, doc.plan_id).await? {
+            store::close_open(tx, plan_id, ApprovalStatus::Revoked, &ctx.actor.name).await?;
+        }
+    }
+    let ttl_secs = i64::from(doc.constraints.approval_ttl_secs);
+    let approval_id: ApprovalId = ctx.id();
+    let expires_at = store::insert(tx, approval_id, doc, checked.digest(), ttl_secs).await?;
+    let details = json!({
+        "approval_id": approval_id,
+        "digest": checked.digest(),
+        "tier": doc.tier,
+        "expires_at": expires_at.to_rfc3339(),
+    });
+    let event = audit::Event::new("approval.request", details.clone())
+        .decision(audit::Decision::RequireApproval)
+        .subject(approval_id.uuid())
+        .plan(doc.plan_id);
+    audit::record(tx, ctx, event).await?;
+    job::enqueue(tx, EXPIRY_JOB, &doc.tenant_id, None, ttl_secs + 1).await?;
+    let mut body = details;
+    body["plan_id"] = json!(doc.plan_id);
+    body["summary"] = json!(doc.summary);
+    body["target"] = json!(doc.target.name);
+    body["risk"] = json!(doc.risk);
+    let notification = Notification {
+        kind: notify::Kind::ApprovalRequested,
+        severity: notify::Severity::Info,
+        subject: format!("Approval requested: {}", doc.summary),
+        body,
+        dedupe_key: format!("approval_requested:{approval_id}"),
+    };
+    notify::send(tx, ctx, notification).await?;
+    Ok(approval_id)
+}
+
+/// Kind of the job that calls [`expire_due`]; one a tenant.
+pub const EXPIRY_JOB: &str = "expiry";
+
+/// Expires what nobody answered, or started, in time, with its plan. Returns how many, and when to look again.
+pub async fn expire_due(tx: &mut Tx, ctx: &OpCtx) -> Result<(u32, Option<i64>), Error> {
+    let due = store::lock_due(tx).await?;
+    let count = u32::try_from(due.len()).unwrap_or(u32::MAX);
+    for (approval_id, plan_id, status) in due {
+        store::update_status(
+            tx,
+            approval_id,
+            status,
+            ApprovalStatus::Expired,
+            "system:expiry",
+            None,
+        )
+        .await?;
+        let from = match status {
+            ApprovalStatus::Granted => PlanStatus::Approved,
+            _ => PlanStatus::PendingApproval,
+        };
+        crate::plan::store::update_status(tx, ctx, plan_id, from, PlanStatus::Expired).await?;
+        let event = audit::Event::new(
+            "approval.expire",
+            json!({ "approval_id": approval_id, "was": status }),
+        )
+        .decision(audit::Decision::Deny)
+        .subject(approval_id.uuid())
+        .plan(plan_id);
+        audit::record(tx, ctx, event).await?;
+    }
+    let tenant: &TenantId = &ctx.tenant;
+    tracing::debug!(%tenant, count, "expired approvals");
+    Ok((count, store::next_due_secs(tx).await?))
+}

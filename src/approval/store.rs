@@ -1,0 +1,354 @@
+//! Requests for approval and their answers as rows. Time is database time.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{ApprovalId, Digest, IdentityId, PersonId, PlanId, Tier, plan::PlanDoc},
+    store::{Error, Tx},
+    warrant::statement::Signed,
+};
+
+/// Where a request stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ApprovalStatus {
+    /// Waits for a person.
+    Pending,
+    /// Somebody said yes; not used yet.
+    Granted,
+    /// Somebody said no. The end.
+    Denied,
+    /// Nobody answered, or used the yes, in time. The end.
+    Expired,
+    /// One execution was made with it. The end.
+    Consumed,
+    /// The yes was taken back, or a newer plan took the place. The end.
+    Revoked,
+}
+
+impl ApprovalStatus {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::Pending,
+        Self::Granted,
+        Self::Denied,
+        Self::Expired,
+        Self::Consumed,
+        Self::Revoked,
+    ];
+
+    /// The word used in JSON and in the database.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Granted => "granted",
+            Self::Denied => "denied",
+            Self::Expired => "expired",
+            Self::Consumed => "consumed",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// Whether a request may go from here to there.
+    #[must_use]
+    pub const fn may_become(self, to: Self) -> bool {
+        use ApprovalStatus::{Consumed, Denied, Expired, Granted, Pending, Revoked};
+        matches!(
+            (self, to),
+            (Pending, Granted | Denied | Expired | Revoked) | (Granted, Consumed | Expired | Revoked)
+        )
+    }
+}
+
+impl FromStr for ApprovalStatus {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let found = Self::ALL.into_iter().find(|status| status.as_str() == text);
+        found.ok_or_else(|| Error::Corrupt(format!("approval status `{text}`")))
+    }
+}
+
+/// A stored request.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub struct Approval {
+    /// Its id.
+    pub approval_id: ApprovalId,
+    /// The plan.
+    pub plan_id: PlanId,
+    /// Digest of the plan when it was asked for.
+    pub digest: Digest,
+    /// Which approval is needed.
+    pub tier: Tier,
+    /// Where it stands.
+    pub status: ApprovalStatus,
+    /// When it was asked for.
+    pub requested_at: DateTime<Utc>,
+    /// Until when it can be answered and used.
+    pub expires_at: DateTime<Utc>,
+    /// Whether that time has passed.
+    pub expired: bool,
+    /// When it was answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided_at: Option<DateTime<Utc>>,
+    /// Name of who answered last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<String>,
+    /// What they said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// A person, as far as approving needs it.
+pub(super) struct Person {
+    pub(super) person_id: PersonId,
+    pub(super) barred: bool,
+}
+
+/// The person whom a login is linked to now.
+pub(super) async fn find_person_of(tx: &mut Tx, identity: IdentityId) -> Result<Option<Person>, Error> {
+    let row = sqlx::query!(
+        r#"SELECT p.person_id, coalesce(p.barred_until > db_now(), false) AS "barred!"
+           FROM identity i JOIN person p ON p.person_id = i.person_id
+           WHERE i.tenant_id = current_tenant() AND p.tenant_id = current_tenant() AND i.identity_id = $1"#,
+        identity.uuid()
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.map(|row| Person {
+        person_id: row.person_id.into(),
+        barred: row.barred,
+    }))
+}
+
+/// Opens a request; another open one for the plan is a conflict. Returns when it expires.
+pub(super) async fn insert(
+    tx: &mut Tx,
+    approval_id: ApprovalId,
+    doc: &PlanDoc,
+    digest: Digest,
+    ttl_secs: i64,
+) -> Result<DateTime<Utc>, Error> {
+    let expires_at = sqlx::query_scalar!(
+        "INSERT INTO approval (approval_id, tenant_id, plan_id, digest, tier, status, requested_at, expires_at)
+         SELECT $1, $2, $3, $4, $5, 'pending', now.at, now.at + make_interval(secs => $6::bigint) FROM (SELECT db_now() AS at) now
+         RETURNING expires_at",
+        approval_id.uuid(),
+        doc.tenant_id.as_str(),
+        doc.plan_id.uuid(),
+        &digest.as_bytes()[..],
+        doc.tier.as_str(),
+        ttl_secs,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(expires_at)
+}
+
+/// The newest request of a plan, locked until the transaction ends.
+pub(super) async fn lock_latest(tx: &mut Tx, plan_id: PlanId) -> Result<Option<Approval>, Error> {
+    let found = sqlx::query_scalar!(
+        "SELECT approval_id FROM approval WHERE tenant_id = current_tenant() AND plan_id = $1
+         ORDER BY approval_id DESC LIMIT 1 FOR UPDATE",
+        plan_id.uuid()
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    match found {
+        // Read again: what the lock waited for has changed it.
+        Some(_) => Ok(list_of_plan(tx, plan_id).await?.pop()),
+        None => Ok(None),
+    }
+}
+
+/// All requests of a plan, oldest first.
+pub async fn list_of_plan(tx: &mut Tx, plan_id: PlanId) -> Result<Vec<Approval>, Error> {
+    let rows = sqlx::query!(
+        r#"SELECT approval_id, plan_id, digest, tier, status, requested_at, expires_at,
+             expires_at <= db_now() AS "expired!", decided_at, decided_by, note
+           FROM approval WHERE tenant_id = current_tenant() AND plan_id = $1 ORDER BY approval_id"#,
+        plan_id.uuid()
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let digest = Digest::from_slice(&row.digest);
+            Ok(Approval {
+                approval_id: row.approval_id.into(),
+                plan_id: row.plan_id.into(),
+                digest: digest.ok_or_else(|| Error::Corrupt("approval.digest".to_owned()))?,
+                tier: tier(&row.tier)?,
+                status: row.status.parse()?,
+                requested_at: row.requested_at,
+                expires_at: row.expires_at,
+                expired: row.expired,
+                decided_at: row.decided_at,
+                decided_by: row.decided_by,
+                note: row.note,
+            })
+        })
+        .collect()
+}
+
+/// Moves a request, if it is still there and such a move exists.
+pub(super) async fn update_status(
+    tx: &mut Tx,
+    approval_id: ApprovalId,
+    from: ApprovalStatus,
+    to: ApprovalStatus,
+    by: &str,
+    note: Option<&str>,
+) -> Result<(), Error> {
+    let conflict = || Error::Conflict {
+        constraint: "approval_status".to_owned(),
+    };
+    if !from.may_become(to) {
+        return Err(conflict());
+    }
+    let updated = sqlx::query!(
+        "UPDATE approval SET status = $3, decided_at = db_now(), decided_by = $4, note = coalesce($5, note)
+         WHERE tenant_id = current_tenant() AND approval_id = $1 AND status = $2",
+        approval_id.uuid(),
+        from.as_str(),
+        to.as_str(),
+        by,
+        note,
+    )
+    .execute(&mut **tx)
+    .await?;
+    if updated.rows_affected() == 1 {
+        Ok(())
+    } else {
+        Err(conflict())
+    }
+}
+
+/// Closes whatever request of a plan is still open.
+pub(super) async fn close_open(
+    tx: &mut Tx,
+    plan_id: PlanId,
+    to: ApprovalStatus,
+    by: &str,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "UPDATE approval SET status = $2, decided_at = db_now(), decided_by = $3
+         WHERE tenant_id = current_tenant() AND plan_id = $1 AND status IN ('pending', 'granted')",
+        plan_id.uuid(),
+        to.as_str(),
+        by,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Keeps the signed yes.
+pub(super) async fn insert_grant(
+    tx: &mut Tx,
+    approval_id: ApprovalId,
+    person_id: PersonId,
+    signed: &Signed,
+) -> Result<(), Error> {
+    sqlx::query!(
+        "INSERT INTO approval_grant (approval_id, tenant_id, statement, key_id, signature, approver_person_id, granted_at)
+         VALUES ($1, current_tenant(), $2, $3, $4, $5, db_now())",
+        approval_id.uuid(),
+        signed.statement,
+        signed.key_id,
+        &signed.signature[..],
+        person_id.uuid(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The signed yes to a request; unverified.
+pub async fn find_grant(tx: &mut Tx, approval_id: ApprovalId) -> Result<Option<Signed>, Error> {
+    let row = sqlx::query!(
+        "SELECT statement, key_id, signature FROM approval_grant WHERE tenant_id = current_tenant() AND approval_id = $1",
+        approval_id.uuid()
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(|row| {
+        let signature = row.signature.try_into();
+        Ok(Signed {
+            statement: row.statement,
+            key_id: row.key_id,
+            signature: signature.map_err(|_| Error::Corrupt("approval_grant.signature".to_owned()))?,
+        })
+    })
+    .transpose()
+}
+
+/// Open requests whose time has passed, locked, and the plans that they are of.
+pub(super) async fn lock_due(tx: &mut Tx) -> Result<Vec<(ApprovalId, PlanId, ApprovalStatus)>, Error> {
+    let rows = sqlx::query!(
+        "SELECT approval_id, plan_id, status FROM approval
+         WHERE tenant_id = current_tenant() AND status IN ('pending', 'granted') AND expires_at <= db_now()
+         ORDER BY approval_id LIMIT 200 FOR UPDATE SKIP LOCKED"
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok((row.approval_id.into(), row.plan_id.into(), row.status.parse()?)))
+        .collect()
+}
+
+/// In how many seconds the next open request expires.
+pub(super) async fn next_due_secs(tx: &mut Tx) -> Result<Option<i64>, Error> {
+    let secs = sqlx::query_scalar!(
+        "SELECT ceil(extract(epoch FROM min(expires_at) - db_now()))::bigint FROM approval
+         WHERE tenant_id = current_tenant() AND status IN ('pending', 'granted')"
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(secs.map(|secs| secs.max(1)))
+}
+
+/// Generation of the installation: raised by a restore, which voids every signature of before.
+pub(super) async fn generation(tx: &mut Tx) -> Result<i64, Error> {
+    let generation = sqlx::query_scalar!("SELECT generation FROM installation")
+        .fetch_one(&mut **tx)
+        .await?;
+    Ok(generation)
+}
+
+fn tier(text: &str) -> Result<Tier, Error> {
+    [Tier::Standard, Tier::Elevated]
+        .into_iter()
+        .find(|tier| tier.as_str() == text)
+        .ok_or_else(|| Error::Corrupt(format!("approval tier `{text}`")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_are_ends() {
+        use ApprovalStatus::{Consumed, Denied, Expired, Granted, Pending, Revoked};
+        for end in [Denied, Expired, Consumed, Revoked] {
+            assert!(
+                ApprovalStatus::ALL.iter().all(|to| !end.may_become(*to)),
+                "{end:?}"
+            );
+        }
+        for (from, to) in [
+            (Pending, Consumed),
+            (Granted, Pending),
+            (Granted, Granted),
+            (Granted, Denied),
+        ] {
+            assert!(!from.may_become(to), "{from:?} to {to:?}");
+        }
+        assert!(Pending.may_become(Granted) && Granted.may_become(Consumed));
+    }
+}
