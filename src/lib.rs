@@ -2,6 +2,7 @@
 //!
 //! The modules, in the order in which data flows; `ARCHITECTURE.md` has the map.
 
+pub mod approval;
 pub mod audit;
 pub mod cli;
 pub mod config;
@@ -13,12 +14,10 @@ pub mod execution;
 pub mod gateway;
 pub mod intake;
 pub mod notify;
+pub mod plan;
 pub mod policy;
 pub mod sandbox;
-pub mod audit;
-pub mod domain;
-pub mod execution;
-pub mod notify;
 pub mod store;
 pub mod tools;
+pub mod verify;
 pub mod warrant;

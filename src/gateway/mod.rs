@@ -41,6 +41,9 @@ pub use router::{RouteInfo, routes, service};
 #[derive(Debug, Clone)]
 pub struct Gateway(Arc<Parts>);
 
+/// Makes what reads the present state for one request: the tool-router is asked in that request's name.
+pub type Reads = Arc<dyn Fn(&OpCtx) -> Box<dyn PriorReader> + Send + Sync>;
+
 /// The parts of a gateway.
 pub struct Parts {
     /// Under the gateway's database role.
@@ -53,8 +56,8 @@ pub struct Parts {
     pub catalog: Arc<Catalog>,
     /// The active policy.
     pub engine: Arc<Engine>,
-    /// Reads of the present state, for planning; runs in the tool-router.
-    pub reader: Arc<dyn PriorReader>,
+    /// Reads of the present state, for planning; they run in the tool-router.
+    pub reads: Reads,
     /// What approvals are signed with.
     pub signing_key: SigningKey,
     /// What approvals are verified with: the present key's public half, and those of keys before it.
@@ -82,7 +85,9 @@ impl Gateway {
 
 impl std::fmt::Debug for Parts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gateway").field("db", &self.db).finish_non_exhaustive()
+        f.debug_struct("Gateway")
+            .field("db", &self.db)
+            .finish_non_exhaustive()
     }
 }
 

@@ -79,18 +79,26 @@ impl From<approval::Error> for Problem {
             Error::Refused(refused) => {
                 let kind = match refused.code {
                     "digest_mismatch" => Kind::DigestMismatch,
-                    "not_pending" | "plan_not_pending" | "not_approved" | "expired" | "empty_plan" => Kind::Conflict,
+                    "not_pending" | "plan_not_pending" | "not_approved" | "expired" | "empty_plan" => {
+                        Kind::Conflict
+                    }
                     _ => Kind::ApprovalRefused,
                 };
                 Self::new(kind, format!("{} ({})", refused.message, refused.code))
             }
             Error::Invalid(why) => {
                 tracing::error!(%why, "a stored approval proves nothing");
-                Self::new(Kind::ApprovalRefused, format!("the stored approval is not valid: {why}; ask for a new one"))
+                Self::new(
+                    Kind::ApprovalRefused,
+                    format!("the stored approval is not valid: {why}; ask for a new one"),
+                )
             }
             Error::Statement(error) => {
                 tracing::error!(%error, "the signature of a stored approval does not fit");
-                Self::new(Kind::ApprovalRefused, "the stored approval is not signed by this installation; ask for a new one")
+                Self::new(
+                    Kind::ApprovalRefused,
+                    "the stored approval is not signed by this installation; ask for a new one",
+                )
             }
             Error::Plan(error) => error.into(),
             Error::Store(error) => error.into(),
@@ -110,7 +118,9 @@ impl From<execution::Error> for Problem {
                 Self::new(Kind::Conflict, error.to_string())
             }
             Error::Forbidden(why) => Self::new(Kind::ApprovalRefused, why),
-            Error::NoSuchStep { .. } => Self::new(Kind::InvalidValue, error.to_string()).at("/step", "no such step"),
+            Error::NoSuchStep { .. } => {
+                Self::new(Kind::InvalidValue, error.to_string()).at("/step", "no such step")
+            }
             Error::Store(error) => error.into(),
             Error::Audit(error) => error.into(),
             Error::Notify(error) => error.into(),

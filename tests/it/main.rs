@@ -1,6 +1,8 @@
 //! The tests that need Postgres: one binary, a module an area, a database a test.
 
+mod gateway;
 mod harness;
+mod intake;
 mod isolation;
 mod migrate;
 mod store;

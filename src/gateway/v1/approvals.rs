@@ -58,15 +58,24 @@ pub(in crate::gateway) async fn decide(
     Caller(ctx): Caller,
     body: Strict<Decide>,
 ) -> Result<Response, Problem> {
-    let Decide { plan_id, status, digest, approver_note } = body.value;
+    let Decide {
+        plan_id,
+        status,
+        digest,
+        approver_note,
+    } = body.value;
     if approver_note.as_ref().is_some_and(|note| note.len() > 2000) {
-        return Err(Problem::new(Kind::InvalidValue, "a note has at most 2000 bytes").at("/approver_note", "too long"));
+        return Err(Problem::new(Kind::InvalidValue, "a note has at most 2000 bytes")
+            .at("/approver_note", "too long"));
     }
     let note = approver_note.as_deref();
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
     let (approval_id, word) = match status {
         Word::Approved => {
-            let missing = || Problem::new(Kind::MissingField, "approve the `digest` that you have seen").at("/digest", "missing");
+            let missing = || {
+                Problem::new(Kind::MissingField, "approve the `digest` that you have seen")
+                    .at("/digest", "missing")
+            };
             let seen = digest.ok_or_else(missing)?;
             let granted = approval::grant(&mut tx, &ctx, plan_id, seen, note, &gateway.signing_key).await?;
             (granted.approval_id, "approved")
@@ -76,7 +85,11 @@ pub(in crate::gateway) async fn decide(
     };
     tx.commit().await?;
     metrics::counter!("carapulse_approvals_total", "status" => word).increment(1);
-    Ok((StatusCode::CREATED, Json(json!({"approval_id": approval_id, "plan_id": plan_id, "status": word}))).into_response())
+    Ok((
+        StatusCode::CREATED,
+        Json(json!({"approval_id": approval_id, "plan_id": plan_id, "status": word})),
+    )
+        .into_response())
 }
 
 /// `GET /v1/approvals?status=pending`: newest first.
@@ -87,11 +100,23 @@ pub(in crate::gateway) async fn list(
 ) -> Result<Response, Problem> {
     let known = |word: &str| ApprovalStatus::ALL.iter().any(|status| status.as_str() == word);
     // Old clients say `approved` for what is stored as `granted`.
-    let status = query.status.as_deref().map(|word| if word == "approved" { "granted" } else { word });
+    let status = query
+        .status
+        .as_deref()
+        .map(|word| if word == "approved" { "granted" } else { word });
     if let Some(word) = status.filter(|word| !known(word)) {
-        return Err(Problem::new(Kind::InvalidRequest, format!("`{word}` is no status of an approval")));
+        return Err(Problem::new(
+            Kind::InvalidRequest,
+            format!("`{word}` is no status of an approval"),
+        ));
     }
-    let page = PageOf::new(&gateway, &ctx, "approvals", format!("{status:?}"), (query.limit, query.cursor.as_deref(), None))?;
+    let page = PageOf::new(
+        &gateway,
+        &ctx,
+        "approvals",
+        format!("{status:?}"),
+        (query.limit, query.cursor.as_deref(), None),
+    )?;
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
     let rows = store::list_approvals(&mut tx, status, page.after::<ApprovalId>()?, page.limit + 1).await?;
     tx.commit().await?;

@@ -58,9 +58,19 @@ pub(in crate::gateway) async fn events(
         from: query.from,
         to: query.to,
     };
-    let page = PageOf::new(&gateway, &ctx, "audit", format!("{filter:?}"), (query.limit, query.cursor.as_deref(), None))?;
+    let page = PageOf::new(
+        &gateway,
+        &ctx,
+        "audit",
+        format!("{filter:?}"),
+        (query.limit, query.cursor.as_deref(), None),
+    )?;
     let limit = u32::try_from(page.limit + 1).unwrap_or(201);
-    let slice = Page { order: Order::NewestFirst, after: page.after()?, limit };
+    let slice = Page {
+        order: Order::NewestFirst,
+        after: page.after()?,
+        limit,
+    };
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
     let rows = audit::list(&mut tx, &filter, &slice).await?;
     tx.commit().await?;
@@ -68,11 +78,19 @@ pub(in crate::gateway) async fn events(
 }
 
 /// `GET /v1/audit/checkpoint`: the latest signed head of the log.
-pub(in crate::gateway) async fn checkpoint(State(gateway): State<Gateway>, Caller(ctx): Caller) -> Result<Response, Problem> {
+pub(in crate::gateway) async fn checkpoint(
+    State(gateway): State<Gateway>,
+    Caller(ctx): Caller,
+) -> Result<Response, Problem> {
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
     let checkpoint = audit::latest_checkpoint(&mut tx).await?;
     tx.commit().await?;
-    let none = || Problem::new(Kind::NotFound, "no checkpoint yet: the sequencer signs the first within a second of the first event");
+    let none = || {
+        Problem::new(
+            Kind::NotFound,
+            "no checkpoint yet: the sequencer signs the first within a second of the first event",
+        )
+    };
     Ok(Json(checkpoint.ok_or_else(none)?).into_response())
 }
 
@@ -87,7 +105,9 @@ pub(in crate::gateway) async fn proof(
     tx.commit().await?;
     let size = query.size.unwrap_or(log_size);
     if size > log_size || query.position >= size {
-        let detail = format!("the log has {log_size} events; `position` must be below `size`, and `size` no larger than that");
+        let detail = format!(
+            "the log has {log_size} events; `position` must be below `size`, and `size` no larger than that"
+        );
         return Err(Problem::new(Kind::NotFound, detail));
     }
     let proof = audit::inclusion_proof(&gateway.db, query.position, size).await?;

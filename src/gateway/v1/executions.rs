@@ -59,7 +59,13 @@ pub(in crate::gateway) async fn list(
     Params(query): Params<Query>,
 ) -> Result<Response, Problem> {
     let filters = format!("{:?} {:?}", query.status, query.plan_id);
-    let page = PageOf::new(&gateway, &ctx, "executions", filters, (query.limit, query.cursor.as_deref(), query.offset))?;
+    let page = PageOf::new(
+        &gateway,
+        &ctx,
+        "executions",
+        filters,
+        (query.limit, query.cursor.as_deref(), query.offset),
+    )?;
     let status = query.status.as_deref();
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
     if let Some(offset) = page.offset {
@@ -91,7 +97,9 @@ pub(in crate::gateway) async fn get(
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
     let found = execution::find(&mut tx, id).await?;
     tx.commit().await?;
-    found.map(|row| Json(row).into_response()).ok_or_else(|| Problem::not_found("execution", id))
+    found
+        .map(|row| Json(row).into_response())
+        .ok_or_else(|| Problem::not_found("execution", id))
 }
 
 /// `GET /v1/executions/{id}/steps`.
@@ -140,7 +148,11 @@ pub(in crate::gateway) async fn rollback(
     Id(id): Id<ExecutionId>,
     raw: Bytes,
 ) -> Result<Response, Problem> {
-    let body: Rollback = if raw.is_empty() { Rollback::default() } else { strict::parse(&raw)? };
+    let body: Rollback = if raw.is_empty() {
+        Rollback::default()
+    } else {
+        strict::parse(&raw)?
+    };
     let note = checked_note(body.note)?;
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
     execution::rollback(&mut tx, &ctx, id, note.as_deref()).await?;
@@ -149,7 +161,11 @@ pub(in crate::gateway) async fn rollback(
 }
 
 fn accepted(id: ExecutionId, requested: &str) -> Response {
-    (StatusCode::ACCEPTED, Json(json!({"execution_id": id, "requested": requested}))).into_response()
+    (
+        StatusCode::ACCEPTED,
+        Json(json!({"execution_id": id, "requested": requested})),
+    )
+        .into_response()
 }
 
 fn checked_note(note: Option<String>) -> Result<Option<String>, Problem> {

@@ -62,7 +62,12 @@ pub(super) fn risk(doc: &PlanDoc) -> Value {
 }
 
 fn of_doc(doc: &PlanDoc) -> Value {
-    let steps: Vec<Value> = doc.steps.iter().enumerate().map(|(ordinal, step)| of_step(doc, ordinal, step)).collect();
+    let steps: Vec<Value> = doc
+        .steps
+        .iter()
+        .enumerate()
+        .map(|(ordinal, step)| of_step(doc, ordinal, step))
+        .collect();
     json!({
         "trigger": doc.trigger,
         "summary": doc.summary,

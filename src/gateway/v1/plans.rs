@@ -27,7 +27,10 @@ use crate::{
         problem::{Kind, Problem},
         strict::{self, Strict},
     },
-    plan::{self, AssertionRequest, Content, Filter, Intent, Limits, PlanStatus, StepRequest, Timing, What, store as plans},
+    plan::{
+        self, AssertionRequest, Content, Filter, Intent, Limits, PlanStatus, StepRequest, Timing, What,
+        store as plans,
+    },
     store::Tx,
 };
 
@@ -112,12 +115,25 @@ pub(in crate::gateway) async fn list(
     Params(query): Params<Query>,
 ) -> Result<Response, Problem> {
     let filters = format!("{:?} {:?} {:?}", query.status, query.target, query.incident_id);
-    let page = PageOf::new(&gateway, &ctx, "plans", filters, (query.limit, query.cursor.as_deref(), query.offset))?;
+    let page = PageOf::new(
+        &gateway,
+        &ctx,
+        "plans",
+        filters,
+        (query.limit, query.cursor.as_deref(), query.offset),
+    )?;
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
     if let Some(offset) = page.offset {
         let status = query.status.map(PlanStatus::as_str);
         let counted = store::count_plans(&mut tx, status, query.target.as_deref(), query.incident_id).await?;
-        let before = store::nth_plan(&mut tx, status, query.target.as_deref(), query.incident_id, offset).await?;
+        let before = store::nth_plan(
+            &mut tx,
+            status,
+            query.target.as_deref(),
+            query.incident_id,
+            offset,
+        )
+        .await?;
         let rows = match before {
             Some(before) => listed(&mut tx, &query, before.before(), page.limit).await?,
             None => Vec::new(),
@@ -130,7 +146,12 @@ pub(in crate::gateway) async fn list(
     Ok(page.cursor_answer(rows, |row| row.plan_id.to_string()))
 }
 
-async fn listed(tx: &mut Tx, query: &Query, before: Option<PlanId>, limit: i64) -> Result<Vec<plan::ListedPlan>, Problem> {
+async fn listed(
+    tx: &mut Tx,
+    query: &Query,
+    before: Option<PlanId>,
+    limit: i64,
+) -> Result<Vec<plan::ListedPlan>, Problem> {
     let filter = Filter {
         status: query.status,
         target: query.target.clone(),
@@ -165,7 +186,10 @@ pub(in crate::gateway) async fn diff(
     tx.commit().await?;
     let changes = stored.doc().map(plan::diff).unwrap_or_default();
     let targets = changes.iter().filter(|line| line.writes).count();
-    Ok(Json(json!({"plan_id": id, "digest": stored.digest, "changes": changes, "targets": targets})).into_response())
+    Ok(
+        Json(json!({"plan_id": id, "digest": stored.digest, "changes": changes, "targets": targets}))
+            .into_response(),
+    )
 }
 
 /// `GET /v1/plans/{id}/risk`: what is at stake.
@@ -178,7 +202,10 @@ pub(in crate::gateway) async fn risk(
     let stored = plans::get(&mut tx, id).await?;
     tx.commit().await?;
     let Some(doc) = stored.doc() else {
-        return Err(Problem::new(Kind::Conflict, "a draft has no risk yet: it lacks what `GET /v1/plans/{id}` says"));
+        return Err(Problem::new(
+            Kind::Conflict,
+            "a draft has no risk yet: it lacks what `GET /v1/plans/{id}` says",
+        ));
     };
     Ok(Json(plan_view::risk(doc)).into_response())
 }
@@ -191,12 +218,27 @@ pub(in crate::gateway) async fn execute(
     key: IdempotencyKey,
     raw: Bytes,
 ) -> Result<Response, Problem> {
-    let body: Execute = if raw.is_empty() { Execute::default() } else { strict::parse(&raw)? };
+    let body: Execute = if raw.is_empty() {
+        Execute::default()
+    } else {
+        strict::parse(&raw)?
+    };
     if body.plan_id.is_some_and(|named| named != id) {
-        return Err(Problem::new(Kind::InvalidValue, "`plan_id` is not the plan of the path").at("/plan_id", "another plan"));
+        return Err(
+            Problem::new(Kind::InvalidValue, "`plan_id` is not the plan of the path")
+                .at("/plan_id", "another plan"),
+        );
     }
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
-    let claimed = claim(&mut tx, &ctx, key, "POST /v1/plans/{id}:execute", &id.to_string(), &raw).await?;
+    let claimed = claim(
+        &mut tx,
+        &ctx,
+        key,
+        "POST /v1/plans/{id}:execute",
+        &id.to_string(),
+        &raw,
+    )
+    .await?;
     let claim = match claimed {
         Claimed::Replay(answer) => return Ok(answer),
         Claimed::Fresh(claim) => claim,
@@ -219,7 +261,10 @@ async fn start(
     let stored = plans::get(tx, id).await?;
     if let Content::Draft(draft) = &stored.content {
         let lacks = draft.lacks.as_deref().unwrap_or("checks");
-        return Err(Problem::new(Kind::Conflict, format!("the plan is a draft and is never executed; it lacks: {lacks}")));
+        return Err(Problem::new(
+            Kind::Conflict,
+            format!("the plan is a draft and is never executed; it lacks: {lacks}"),
+        ));
     }
     let approved = approval::consume(tx, ctx, id, &gateway.approval_keys).await?;
     if token.is_some() && token != approved.approval_id() {
@@ -236,12 +281,21 @@ async fn start(
 async fn may_act(tx: &mut Tx, name: &str, version: i64) -> Result<(), Problem> {
     let (frozen, reason) = store::get_freeze(tx).await?;
     if frozen {
-        return Err(Problem::new(Kind::Frozen, format!("the installation is frozen ({reason}); an admin lifts it with `carapulse unfreeze`")));
+        return Err(Problem::new(
+            Kind::Frozen,
+            format!("the installation is frozen ({reason}); an admin lifts it with `carapulse unfreeze`"),
+        ));
     }
     let target = plans::find_target(tx, name).await?;
-    let Some(target) = target else { return Err(Problem::new(Kind::UnknownTarget, format!("the target `{name}` is gone"))) };
+    let Some(target) = target else {
+        return Err(Problem::new(
+            Kind::UnknownTarget,
+            format!("the target `{name}` is gone"),
+        ));
+    };
     if target.mode != TargetMode::Act {
-        let detail = format!("target `{name}` is not in mode `act`; change it with `carapulse target propose`");
+        let detail =
+            format!("target `{name}` is not in mode `act`; change it with `carapulse target propose`");
         return Err(Problem::new(Kind::TargetMode, detail));
     }
     if target.version != version {
@@ -263,7 +317,9 @@ fn what(intent: Option<Value>, steps: Vec<StepRequest>) -> Result<What, Problem>
         (Some(Value::String(text)), true) => Ok(What::Text(text)),
         (Some(other), true) => match serde_json::from_value::<Intent>(other) {
             Ok(intent) => Ok(What::Intent(intent)),
-            Err(error) => invalid(&format!("an intent is a sentence, or an object of one kind: {error}")),
+            Err(error) => invalid(&format!(
+                "an intent is a sentence, or an object of one kind: {error}"
+            )),
         },
     }
 }

@@ -3,6 +3,8 @@
 //! The reads that planning needs run between two transactions; the idempotency key is asked in both, so that a second request neither
 //! reads again nor stores again.
 
+use std::collections::BTreeMap;
+
 use axum::{
     Json,
     http::{StatusCode, header},
@@ -79,10 +81,25 @@ pub(super) async fn create(
         limits: wish.limits,
         ..Proposal::new(wish.trigger, requester, wish.what)
     };
-    let draft = plan::draft(ctx, &target, gateway.reader.as_ref(), proposal).await;
+    let reader = (gateway.reads)(ctx);
+    let draft = plan::draft(ctx, &target, reader.as_ref(), proposal).await;
     let planned = match draft.lacks {
         Some(_) => Planned::Draft(Box::new(draft)),
-        None => check(gateway, ctx, draft, &target, frozen).await?,
+        None => {
+            let flags = FlagsInput {
+                frozen,
+                ..FlagsInput::default()
+            };
+            let checks = Checks {
+                catalog: &gateway.catalog,
+                engine: &gateway.engine,
+                target: &target,
+                reader: reader.as_ref(),
+                flags,
+                managed: BTreeMap::new(),
+            };
+            check(gateway, ctx, draft, &checks).await?
+        }
     };
 
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
@@ -93,7 +110,8 @@ pub(super) async fn create(
     let plan_id = insert(&mut tx, ctx, &planned).await?;
     let stored = plans::get(&mut tx, plan_id).await?;
     let approvals = approval::store::list_of_plan(&mut tx, plan_id).await?;
-    let answer = json!({"plan_id": plan_id, "created_at": stored.created_at, "plan": view(&stored, &approvals)});
+    let answer =
+        json!({"plan_id": plan_id, "created_at": stored.created_at, "plan": view(&stored, &approvals)});
     claim.settle(&mut tx, ctx, StatusCode::CREATED, &answer).await?;
     tx.commit().await?;
     Ok(created(plan_id, answer))
@@ -104,17 +122,14 @@ enum Planned {
     Checked(Box<plan::Checked>),
 }
 
-async fn check(gateway: &Gateway, ctx: &OpCtx, draft: Draft, target: &Target, frozen: bool) -> Result<Planned, Problem> {
+async fn check(
+    gateway: &Gateway,
+    ctx: &OpCtx,
+    draft: Draft,
+    checks: &Checks<'_>,
+) -> Result<Planned, Problem> {
     let plan_id = draft.plan_id;
-    let checks = Checks {
-        catalog: &gateway.catalog,
-        engine: &gateway.engine,
-        target,
-        reader: gateway.reader.as_ref(),
-        flags: FlagsInput { frozen, ..FlagsInput::default() },
-        managed: Default::default(),
-    };
-    match plan::check(ctx, draft, &checks).await {
+    match plan::check(ctx, draft, checks).await {
         Ok(checked) => Ok(Planned::Checked(Box::new(checked))),
         Err(rejected) => {
             let mut tx = gateway.db.begin(&ctx.tenant).await?;
@@ -153,18 +168,39 @@ fn refusal(rejected: &Rejected) -> Problem {
         _ if rejected.decided.is_some() => Kind::PolicyDenied,
         _ => Kind::PlanRejected,
     };
-    let lines: Vec<String> = rejected.problems.iter().map(|problem| format!("{}: {}", problem.code, problem.message)).collect();
-    rejected.problems.iter().fold(Problem::new(kind, lines.join("; ")), |problem, fault| {
-        problem.at(fault.pointer.clone(), format!("{} ({})", fault.message, fault.code))
-    })
+    let lines: Vec<String> = rejected
+        .problems
+        .iter()
+        .map(|problem| format!("{}: {}", problem.code, problem.message))
+        .collect();
+    rejected
+        .problems
+        .iter()
+        .fold(Problem::new(kind, lines.join("; ")), |problem, fault| {
+            problem.at(
+                fault.pointer.clone(),
+                format!("{} ({})", fault.message, fault.code),
+            )
+        })
 }
 
 async fn resolve(tx: &mut Tx, wish: &Wish) -> Result<Target, Problem> {
     let context = wish.context.as_ref();
-    let named = wish.target.as_deref().or_else(|| context.map(|context| context.target.as_str()).filter(|name| !name.is_empty()));
+    let named = wish.target.as_deref().or_else(|| {
+        context
+            .map(|context| context.target.as_str())
+            .filter(|name| !name.is_empty())
+    });
     if let Some(name) = named {
-        let unknown = || Problem::new(Kind::UnknownTarget, format!("no target `{name}`; `carapulse target list` shows those registered"));
-        return plans::find_target(tx, name).await?.ok_or_else(|| unknown().at("/target", "no such target"));
+        let unknown = || {
+            Problem::new(
+                Kind::UnknownTarget,
+                format!("no target `{name}`; `carapulse target list` shows those registered"),
+            )
+        };
+        return plans::find_target(tx, name)
+            .await?
+            .ok_or_else(|| unknown().at("/target", "no such target"));
     }
     let Some(context) = context else {
         return Err(Problem::new(Kind::MissingField, "name a registered `target`").at("/target", "missing"));
@@ -173,8 +209,14 @@ async fn resolve(tx: &mut Tx, wish: &Wish) -> Result<Target, Problem> {
     let mut fitting = targets.into_iter().filter(|target| context.fits(&target.context));
     match (fitting.next(), fitting.next()) {
         (Some(only), None) => Ok(only),
-        (None, _) => Err(Problem::new(Kind::UnknownTarget, "no registered target fits this context; name a `target`")),
-        (Some(_), Some(_)) => Err(Problem::new(Kind::UnknownTarget, "more than one target fits this context; name a `target`")),
+        (None, _) => Err(Problem::new(
+            Kind::UnknownTarget,
+            "no registered target fits this context; name a `target`",
+        )),
+        (Some(_), Some(_)) => Err(Problem::new(
+            Kind::UnknownTarget,
+            "more than one target fits this context; name a `target`",
+        )),
     }
 }
 

@@ -260,7 +260,11 @@ pub(super) async fn nth_plan(
 }
 
 /// Counts executions, no further than 10 001.
-pub(super) async fn count_executions(tx: &mut Tx, status: Option<&str>, plan: Option<PlanId>) -> Result<i64, Error> {
+pub(super) async fn count_executions(
+    tx: &mut Tx,
+    status: Option<&str>,
+    plan: Option<PlanId>,
+) -> Result<i64, Error> {
     let count = sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM (
              SELECT 1 FROM execution WHERE tenant_id = current_tenant() AND ($1::text IS NULL OR status = $1)

@@ -24,11 +24,31 @@ use crate::{
 
 /// Name, what it does, and what it needs that this installation has not got.
 const WORKFLOWS: [(&str, &str, Option<&str>); 5] = [
-    ("scale_service", "Sets the number of replicas of a service, and scales back if it does not help.", None),
-    ("gitops_deploy", "With `strategy: rollback`: reverts the last change of a service in its GitOps repository.", None),
-    ("helm_release", "Upgrades or rolls back a Helm release.", Some("the tool `helm`")),
-    ("incident_remediation", "Diagnoses and remedies an incident.", Some("the tools `tempo` and `pagerduty`; alerts are diagnosed without it")),
-    ("secret_rotation", "Rotates a secret and updates what depends on it.", Some("the tool `vault`")),
+    (
+        "scale_service",
+        "Sets the number of replicas of a service, and scales back if it does not help.",
+        None,
+    ),
+    (
+        "gitops_deploy",
+        "With `strategy: rollback`: reverts the last change of a service in its GitOps repository.",
+        None,
+    ),
+    (
+        "helm_release",
+        "Upgrades or rolls back a Helm release.",
+        Some("the tool `helm`"),
+    ),
+    (
+        "incident_remediation",
+        "Diagnoses and remedies an incident.",
+        Some("the tools `tempo` and `pagerduty`; alerts are diagnosed without it"),
+    ),
+    (
+        "secret_rotation",
+        "Rotates a secret and updates what depends on it.",
+        Some("the tool `vault`"),
+    ),
 ];
 
 /// What starts a workflow.
@@ -65,13 +85,19 @@ pub(in crate::gateway) async fn start(
     body: Strict<Start>,
 ) -> Result<Response, Problem> {
     let known = WORKFLOWS.iter().find(|(known, _, _)| *known == name);
-    let Some((_, _, missing)) = known else { return Err(Problem::not_found("workflow", name)) };
+    let Some((_, _, missing)) = known else {
+        return Err(Problem::not_found("workflow", name));
+    };
     if let Some(missing) = missing {
         let detail = format!("`{name}` needs {missing}, which this installation does not have");
         return Err(Problem::new(Kind::WorkflowUnavailable, detail));
     }
     let Strict { value: start, raw } = body;
-    let intent = if name == "scale_service" { scale(&start.input)? } else { deploy(&start.input)? };
+    let intent = if name == "scale_service" {
+        scale(&start.input)?
+    } else {
+        deploy(&start.input)?
+    };
     // The name is part of what an idempotency key covers.
     let mut covered = name.into_bytes();
     covered.extend_from_slice(&raw);
@@ -91,25 +117,43 @@ pub(in crate::gateway) async fn start(
 
 fn scale(input: &Map<String, Value>) -> Result<Intent, Problem> {
     only(input, &["resource", "service", "replicas"])?;
-    let service = text(input, "service")?.or(text(input, "resource")?).ok_or_else(|| missing("service"))?;
+    let service = text(input, "service")?
+        .or(text(input, "resource")?)
+        .ok_or_else(|| missing("service"))?;
     let service = service.rsplit('/').next().unwrap_or(&service).to_owned();
     let replicas = input.get("replicas").ok_or_else(|| missing("replicas"))?;
     let replicas = replicas.as_u64().and_then(|n| u32::try_from(n).ok());
-    let wrong = || Problem::new(Kind::WrongType, "`replicas` is a whole number").at("/input/replicas", "not a whole number");
-    Ok(Intent::Scale { service, replicas: replicas.ok_or_else(wrong)? })
+    let wrong = || {
+        Problem::new(Kind::WrongType, "`replicas` is a whole number")
+            .at("/input/replicas", "not a whole number")
+    };
+    Ok(Intent::Scale {
+        service,
+        replicas: replicas.ok_or_else(wrong)?,
+    })
 }
 
 fn deploy(input: &Map<String, Value>) -> Result<Intent, Problem> {
     only(input, &["strategy", "service", "commit", "app", "argocd_app"])?;
     if text(input, "strategy")?.as_deref() != Some("rollback") {
         let detail = "`gitops_deploy` needs the tool `argocd` to sync; only `strategy: rollback` runs here, by a revert in git";
-        return Err(Problem::new(Kind::WorkflowUnavailable, detail).at("/input/strategy", "must be `rollback` here"));
+        return Err(
+            Problem::new(Kind::WorkflowUnavailable, detail).at("/input/strategy", "must be `rollback` here")
+        );
     }
     let commit = text(input, "commit")?;
-    let service = text(input, "service")?.or(text(input, "app")?).or(text(input, "argocd_app")?);
+    let service = text(input, "service")?
+        .or(text(input, "app")?)
+        .or(text(input, "argocd_app")?);
     match (commit, service) {
-        (Some(commit), _) => Ok(Intent::Revert { commit: Some(commit), last_change_of: None }),
-        (None, Some(service)) => Ok(Intent::Revert { commit: None, last_change_of: Some(service) }),
+        (Some(commit), _) => Ok(Intent::Revert {
+            commit: Some(commit),
+            last_change_of: None,
+        }),
+        (None, Some(service)) => Ok(Intent::Revert {
+            commit: None,
+            last_change_of: Some(service),
+        }),
         (None, None) => Err(missing("service")),
     }
 }

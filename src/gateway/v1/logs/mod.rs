@@ -60,7 +60,11 @@ pub(super) struct Position {
 }
 
 impl Position {
-    const START: Self = Self { journal: 0, logged_at: DateTime::UNIX_EPOCH, chunk: Uuid::nil() };
+    const START: Self = Self {
+        journal: 0,
+        logged_at: DateTime::UNIX_EPOCH,
+        chunk: Uuid::nil(),
+    };
 }
 
 impl FromStr for Position {
@@ -79,7 +83,13 @@ impl FromStr for Position {
 
 impl std::fmt::Display for Position {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.journal, self.logged_at.timestamp_micros(), self.chunk.simple())
+        write!(
+            f,
+            "{}.{}.{}",
+            self.journal,
+            self.logged_at.timestamp_micros(),
+            self.chunk.simple()
+        )
     }
 }
 
@@ -91,8 +101,15 @@ pub(in crate::gateway) async fn stream(
     Params(query): Params<Query>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let last = headers.get("last-event-id").map(|value| value.to_str().unwrap_or_default().parse());
-    let refused = |()| Problem::new(Kind::InvalidRequest, "`Last-Event-ID` is not one of this stream's ids; leave it out to start at the beginning");
+    let last = headers
+        .get("last-event-id")
+        .map(|value| value.to_str().unwrap_or_default().parse());
+    let refused = |()| {
+        Problem::new(
+            Kind::InvalidRequest,
+            "`Last-Event-ID` is not one of this stream's ids; leave it out to start at the beginning",
+        )
+    };
     let position = last.transpose().map_err(refused)?.unwrap_or(Position::START);
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
     let known = store::find_status(&mut tx, id).await?;
@@ -101,7 +118,16 @@ pub(in crate::gateway) async fn stream(
         return Err(Problem::not_found("execution", id));
     }
     let now = Instant::now();
-    let tail = Tail { gateway, ctx, id, query, position, ready: VecDeque::from([Bytes::from_static(b":ok\n\n")]), ended: false, beat: now };
+    let tail = Tail {
+        gateway,
+        ctx,
+        id,
+        query,
+        position,
+        ready: VecDeque::from([Bytes::from_static(b":ok\n\n")]),
+        ended: false,
+        beat: now,
+    };
     metrics::gauge!("carapulse_active_sse_connections").increment(1);
     let body = Body::from_stream(futures::stream::unfold(tail, |mut tail| async move {
         let frame = tail.next().await?;
@@ -157,7 +183,9 @@ impl Tail {
     /// Reads what is new. Whether it is over is asked first: what was written before the end is then read after it.
     async fn look(&mut self) -> Result<bool, Error> {
         let mut tx = self.gateway.db.begin(&self.ctx.tenant).await?;
-        let status = store::find_status(&mut tx, self.id).await?.ok_or(Error::NotFound)?;
+        let status = store::find_status(&mut tx, self.id)
+            .await?
+            .ok_or(Error::NotFound)?;
         let entries = store::list_journal(&mut tx, self.id, self.position.journal, PAGE).await?;
         let chunks = store::list_chunks(&mut tx, self.id, &self.position, PAGE).await?;
         tx.commit().await?;
@@ -186,12 +214,19 @@ impl Tail {
     }
 
     async fn push_chunk(&mut self, chunk: store::Chunk) {
-        let wanted = self.query.level.as_deref().is_none_or(|level| level == chunk.level)
+        let wanted = self
+            .query
+            .level
+            .as_deref()
+            .is_none_or(|level| level == chunk.level)
             && self.query.step.is_none_or(|step| step == chunk.step);
         if !wanted {
             return;
         }
-        let text = match (chunk.inline, chunk.object_digest.as_deref().and_then(Digest::from_slice)) {
+        let text = match (
+            chunk.inline,
+            chunk.object_digest.as_deref().and_then(Digest::from_slice),
+        ) {
             (Some(bytes), _) => String::from_utf8_lossy(&bytes).into_owned(),
             (None, Some(digest)) => match self.gateway.objects.get(&digest).await {
                 Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
@@ -199,8 +234,13 @@ impl Tail {
             },
             (None, None) => String::new(),
         };
-        let direction = if chunk.direction == "rollback" { "rollback/" } else { "" };
-        for line in text.lines() {
+        let direction = if chunk.direction == "rollback" {
+            "rollback/"
+        } else {
+            ""
+        };
+        let last = text.lines().count();
+        for (number, line) in (1..).zip(text.lines()) {
             let data = json!({
                 "execution_id": self.id,
                 "tool_call_id": format!("{direction}{}/{}", chunk.step, chunk.attempt),
@@ -210,12 +250,21 @@ impl Tail {
                 "message": line,
                 "timestamp": chunk.logged_at.to_rfc3339(),
             });
-            self.push("log", &data);
+            if number == last {
+                self.push("log", &data);
+            } else {
+                // Only the last line carries the id: whoever breaks off within a chunk gets the whole of it again.
+                self.ready
+                    .push_back(Bytes::from(format!("event: log\ndata: {data}\n\n")));
+            }
         }
     }
 
     fn push(&mut self, event: &str, data: &Value) {
-        self.ready.push_back(Bytes::from(format!("event: {event}\nid: {}\ndata: {data}\n\n", self.position)));
+        self.ready.push_back(Bytes::from(format!(
+            "event: {event}\nid: {}\ndata: {data}\n\n",
+            self.position
+        )));
     }
 
     fn finish(&mut self, event: &str, data: Value) {
@@ -241,20 +290,48 @@ fn describe(event: &JournalEvent) -> String {
     };
     match event {
         JournalEvent::Started => "started".to_owned(),
-        JournalEvent::Intended { step, direction, attempt } => format!("{}: begun", which(*step, direction, *attempt)),
-        JournalEvent::Ended { step, direction, attempt, status, code, .. } => {
-            let code = code.as_deref().map(|code| format!(" ({code})")).unwrap_or_default();
+        JournalEvent::Intended {
+            step,
+            direction,
+            attempt,
+        } => format!("{}: begun", which(*step, direction, *attempt)),
+        JournalEvent::Ended {
+            step,
+            direction,
+            attempt,
+            status,
+            code,
+            ..
+        } => {
+            let code = code
+                .as_deref()
+                .map(|code| format!(" ({code})"))
+                .unwrap_or_default();
             format!("{}: {}{code}", which(*step, direction, *attempt), status.as_str())
         }
-        JournalEvent::Probed { step, direction, attempt, report } => {
-            format!("{}: looked at after a break: {report:?}", which(*step, direction, *attempt))
+        JournalEvent::Probed {
+            step,
+            direction,
+            attempt,
+            report,
+        } => {
+            format!(
+                "{}: looked at after a break: {report:?}",
+                which(*step, direction, *attempt)
+            )
         }
         JournalEvent::Looked { verdict, last } => {
-            format!("verification: {}{}", verdict.as_str(), if *last { ", at the end of its window" } else { "" })
+            format!(
+                "verification: {}{}",
+                verdict.as_str(),
+                if *last { ", at the end of its window" } else { "" }
+            )
         }
         JournalEvent::CancelRequested { by } => format!("{by} asked to stop"),
         JournalEvent::RollbackRequested { by } => format!("{by} asked to roll back"),
-        JournalEvent::Resolved { step, resolution, by } => format!("{by} resolved step {step} as {resolution:?}"),
+        JournalEvent::Resolved { step, resolution, by } => {
+            format!("{by} resolved step {step} as {resolution:?}")
+        }
         JournalEvent::Held { code } => format!("held: {code}"),
         JournalEvent::DeadlinePassed => "the plan's time is over".to_owned(),
     }
@@ -272,7 +349,14 @@ mod tests {
             chunk: Uuid::from_u128(5),
         };
         assert_eq!(position.to_string().parse(), Ok(position));
-        for bad in ["", "1", "1.2", "-1.2.00000000000000000000000000000005", "1.x.00000000000000000000000000000005", "1.2.z"] {
+        for bad in [
+            "",
+            "1",
+            "1.2",
+            "-1.2.00000000000000000000000000000005",
+            "1.x.00000000000000000000000000000005",
+            "1.2.z",
+        ] {
             assert_eq!(bad.parse::<Position>(), Err(()), "{bad}");
         }
     }

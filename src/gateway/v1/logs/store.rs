@@ -45,7 +45,12 @@ pub(super) async fn find_status(tx: &mut Tx, id: ExecutionId) -> Result<Option<S
     Ok(row.fetch_optional(&mut **tx).await?)
 }
 
-pub(super) async fn list_journal(tx: &mut Tx, id: ExecutionId, from: i64, limit: i64) -> Result<Vec<Entry>, Error> {
+pub(super) async fn list_journal(
+    tx: &mut Tx,
+    id: ExecutionId,
+    from: i64,
+    limit: i64,
+) -> Result<Vec<Entry>, Error> {
     let rows = sqlx::query!(
         "SELECT seq, event, recorded_at FROM journal
          WHERE tenant_id = current_tenant() AND execution_id = $1 AND seq >= $2 ORDER BY seq LIMIT $3",
@@ -59,7 +64,11 @@ pub(super) async fn list_journal(tx: &mut Tx, id: ExecutionId, from: i64, limit:
         .map(|row| {
             let event = canonical::from_bytes(&row.event)
                 .map_err(|error| Error::Corrupt(format!("a journal entry does not read: {error}")))?;
-            Ok(Entry { seq: row.seq, event, recorded_at: row.recorded_at })
+            Ok(Entry {
+                seq: row.seq,
+                event,
+                recorded_at: row.recorded_at,
+            })
         })
         .collect()
 }
