@@ -1,5 +1,6 @@
 //! The command line: parse, choose, run, exit code.
 
+mod audit;
 pub mod exit;
 mod migrate;
 mod postgres;
@@ -26,6 +27,9 @@ pub struct Cli {
 enum Command {
     /// Change the database's schema
     Migrate(migrate::Migrate),
+    /// Prove evidence and the audit log
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Run our own Postgres (for tests and tools)
     #[command(subcommand, hide = true)]
     Postgres(postgres::Command),
@@ -68,6 +72,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             let address = command.address()?.context("--dsn is needed")?;
             migrate::run(&command, &address).await?;
         }
+        Command::Audit(command) => return audit::run(&command).await,
         Command::Postgres(command) => postgres::run(command).await?,
     }
     Ok(Exit::Ok)

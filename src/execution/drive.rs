@@ -17,7 +17,7 @@ use crate::{
         ExecutionId, OpCtx,
         run::{ActRef, JournalEvent, ProbeReport, Verdict},
     },
-    notify::{self, Notification},
+    notify::{self, Kind, Notification, Severity},
     store::{Db, Tx, crash, job::Lease},
     tools::Client,
     verify::{self, Look},
@@ -160,7 +160,7 @@ impl Driver {
         store::release_targets(&mut tx, id).await?;
         let event = audit::Event::new("execution.refused", json!({ "code": "digest_mismatch", "status": status }));
         audit::record(&mut tx, ctx, event.subject(id.uuid()).execution(id).decision(audit::Decision::Deny)).await?;
-        page(&mut tx, ctx, id, "needs_attention", "the stored plan is not the one that was approved").await?;
+        page(&mut tx, ctx, id, Kind::NeedsAttention, "the stored plan is not the one that was approved").await?;
         tx.commit().await?;
         Ok(Pause::Over)
     }
@@ -314,8 +314,8 @@ async fn tell(tx: &mut Tx, ctx: &OpCtx, loaded: &Loaded, before: &State) -> Resu
     let event = audit::Event::new(action, json!({ "status": now.status(), "reason": reason }));
     audit::record(tx, ctx, event.subject(id.uuid()).plan(loaded.doc.plan_id).execution(id)).await?;
     match (now.phase, now.status()) {
-        (Phase::Attention, _) => page(tx, ctx, id, "needs_attention", &reason).await,
-        (Phase::Ended, "rollback_failed") => page(tx, ctx, id, "rollback_failed", &reason).await,
+        (Phase::Attention, _) => page(tx, ctx, id, Kind::NeedsAttention, &reason).await,
+        (Phase::Ended, "rollback_failed") => page(tx, ctx, id, Kind::RollbackFailed, &reason).await,
         (Phase::Ended, status) => {
             metrics::counter!("carapulse_execution_ended_total", "outcome" => status).increment(1);
             Ok(())
@@ -324,15 +324,16 @@ async fn tell(tx: &mut Tx, ctx: &OpCtx, loaded: &Loaded, before: &State) -> Resu
     }
 }
 
-async fn page(tx: &mut Tx, ctx: &OpCtx, id: ExecutionId, kind: &str, why: &str) -> Result<(), Error> {
+async fn page(tx: &mut Tx, ctx: &OpCtx, id: ExecutionId, kind: Kind, why: &str) -> Result<(), Error> {
     let note = Notification {
-        kind: kind.to_owned(),
-        severity: "page".to_owned(),
-        subject: format!("{id}: {} ({why})", kind.replace('_', " ")),
+        kind,
+        severity: Severity::Page,
+        subject: format!("{id}: {} ({why})", kind.as_str().replace('_', " ")),
         body: json!({ "execution_id": id, "reason": why }),
-        dedupe_key: format!("{kind}:{id}:{why}"),
+        dedupe_key: format!("{}:{id}:{why}", kind.as_str()),
     };
-    Ok(notify::send(tx, ctx, note).await?)
+    notify::send(tx, ctx, note).await?;
+    Ok(())
 }
 
 fn push(loaded: &mut Loaded, events: &mut Vec<JournalEvent>, event: JournalEvent) {

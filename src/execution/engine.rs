@@ -126,7 +126,7 @@ impl Embedded {
 
     async fn hand_back(&self, lease: &Lease, pause: Duration, error: Option<&str>) -> Result<(), Error> {
         let due_in_ms = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-        Ok(job::reschedule(&self.db, lease, due_in_ms, error).await?)
+        Ok(job::hand_back(&self.db, lease, due_in_ms, error).await?)
     }
 
     async fn forget(&self, lease: &Lease) -> Result<(), Error> {

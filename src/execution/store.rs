@@ -275,6 +275,12 @@ pub(super) async fn frozen(tx: &mut Tx) -> Result<bool, Error> {
     Ok(frozen.fetch_one(&mut **tx).await?)
 }
 
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Error> {
     crate::domain::canonical::to_bytes(value).map_err(|e| Error::Corrupt(e.to_string()))
 }

@@ -35,7 +35,7 @@ pub(super) async fn look(
 async fn sources(ctx: &OpCtx, client: &Client, target: &Target) -> Sources {
     let reads = Reads { ctx: ctx.clone(), client: client.clone(), target_id: target.target_id };
     let kubernetes = match &target.kubernetes {
-        Some(place) => Some(Kubernetes::connect(place).await.map_err(|e| e.to_string())),
+        Some(place) => Some(Kubernetes::connect(&place.read_credential, &place.context).await.map_err(|e| e.to_string())),
         None => None,
     };
     let prometheus = target.prometheus_url.as_deref();

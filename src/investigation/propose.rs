@@ -100,7 +100,7 @@ fn recovery(snapshot: &Snapshot) -> Vec<AssertionRequest> {
 /// Workloads of the snapshot that an autoscaler owns.
 fn managed(snapshot: &Snapshot) -> std::collections::BTreeMap<String, Vec<String>> {
     let autoscalers = snapshot.kubernetes.iter().flat_map(|facts| &facts.autoscalers);
-    autoscalers.map(|hpa| (hpa.target.to_string(), vec![format!("hpa/{}", hpa.name)])).collect()
+    autoscalers.map(|hpa| (hpa.scales.to_string(), vec![format!("hpa/{}", hpa.name)])).collect()
 }
 
 fn digest(snapshot: &Snapshot) -> Result<Digest, String> {

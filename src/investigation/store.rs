@@ -9,6 +9,12 @@ use crate::{
     store::Tx,
 };
 
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 /// An incident as the investigation needs it; its row is locked.
 pub(super) struct Incident {
     pub(super) title: String,

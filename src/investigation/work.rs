@@ -16,7 +16,7 @@ use crate::{
     audit, context, diagnose,
     domain::{IncidentId, OpCtx, Target, TargetMode},
     intake::{self, signal::SignalFacts},
-    notify::{self, Notification},
+    notify::{self, Kind, Notification, Severity},
     plan::{BrakeLimits, Timing, brake},
     policy::Engine,
     store::{
@@ -101,9 +101,9 @@ impl Investigator {
         let ended = match self.investigate(lease).await {
             Ok(()) => self.finish(lease).await,
             Err(error) => {
-                let pause = Duration::from_secs(2_u64.saturating_pow(lease.attempts.clamp(0, 8).unsigned_abs()));
-                tracing::warn!(%error, incident = ?lease.subject, "the investigation failed; it is tried again in {pause:?}");
-                job::reschedule(&self.db, lease, pause, Some(&error.to_string())).await.map_err(Error::from)
+                let pause_ms = 1000_i64 << lease.attempts.clamp(0, 8);
+                tracing::warn!(%error, incident = ?lease.subject, "the investigation failed; it is tried again in {pause_ms} ms");
+                job::hand_back(&self.db, lease, pause_ms, Some(&error.to_string())).await.map_err(Error::from)
             }
         };
         if let Err(error) = ended {
@@ -184,7 +184,7 @@ impl Investigator {
 
     async fn observe_only(&self, ctx: &OpCtx, id: IncidentId, target: &Target, seen: &Seen) -> Result<(), Error> {
         let why = format!("target `{}` is in mode observe: nothing is proposed", target.name);
-        self.end(ctx, id, Some(target), "done", "info", &why, Some(seen)).await
+        self.end(ctx, id, Some(target), "done", Severity::Info, &why, Some(seen)).await
     }
 
     async fn escalate(
@@ -195,7 +195,7 @@ impl Investigator {
         why: &str,
         seen: Option<&Seen>,
     ) -> Result<(), Error> {
-        self.end(ctx, id, target, "escalated", "page", why, seen).await
+        self.end(ctx, id, target, "escalated", Severity::Page, why, seen).await
     }
 
     #[expect(clippy::too_many_arguments, reason = "one row and one message, each with its own words")]
@@ -205,7 +205,7 @@ impl Investigator {
         id: IncidentId,
         target: Option<&Target>,
         stage: &str,
-        severity: &str,
+        severity: Severity,
         why: &str,
         seen: Option<&Seen>,
     ) -> Result<(), Error> {
@@ -215,8 +215,8 @@ impl Investigator {
         let event = audit::Event::new("incident.escalate", json!({ "stage": stage, "why": why }));
         audit::record(&mut tx, ctx, event.subject(id.uuid())).await?;
         let note = Notification {
-            kind: "escalation".to_owned(),
-            severity: severity.to_owned(),
+            kind: Kind::Escalation,
+            severity,
             subject: format!("{}: {why}", incident.title),
             body: propose::escalation(id, why, seen),
             dedupe_key: format!("{stage}:{id}"),

@@ -1,8 +1,10 @@
 //! The tests that need Postgres: one binary, a module an area, a database a test.
 
 mod gateway;
+mod audit;
 mod harness;
 mod intake;
 mod isolation;
 mod migrate;
+mod notify;
 mod store;
