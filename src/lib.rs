@@ -20,4 +20,5 @@ pub mod roles;
 pub mod sandbox;
 pub mod store;
 pub mod tools;
+pub mod verify;
 pub mod warrant;
