@@ -13,6 +13,7 @@ pub mod domain;
 pub mod execution;
 pub mod gateway;
 pub mod intake;
+pub mod investigation;
 pub mod notify;
 pub mod plan;
 pub mod policy;
