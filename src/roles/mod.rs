@@ -6,15 +6,18 @@
 //! Not here: what the roles do. Each role's file says of which parts it is made.
 
 mod agent;
-mod database;
+pub mod database;
 mod gateway;
 mod health;
+mod keys;
 mod lifecycle;
 mod orchestrator;
+mod policy;
 mod sandbox;
 mod server;
 mod telemetry;
 mod tool_router;
+mod tools;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,9 +25,10 @@ use anyhow::Context as _;
 
 pub use database::Databases;
 pub use health::{Health, HealthReport};
+pub use keys::trust;
 pub use lifecycle::{Lifecycle, OnFailure};
 pub use server::{Listening, listen};
-pub use telemetry::Telemetry;
+pub use telemetry::{Telemetry, install_log};
 
 use crate::{
     config::{self, Config, Section},

@@ -6,16 +6,16 @@
 )]
 
 mod approval;
-mod harness;
-mod isolation;
-mod migrate;
-mod plan;
-mod policy;
-mod gateway;
 mod audit;
+mod gateway;
+mod harness;
 mod harness;
 mod intake;
 mod isolation;
+mod isolation;
+mod migrate;
 mod migrate;
 mod notify;
+mod plan;
+mod policy;
 mod store;
