@@ -21,7 +21,9 @@ pub fn judge(assertion: &Assertion, answer: &Value) -> Verdict {
     if collect(answer, &assertion.pointer, &mut samples).is_none() || samples.is_empty() {
         return Verdict::Unknown;
     }
-    let verdicts = samples.iter().map(|sample| compare(sample, assertion.op, &assertion.value));
+    let verdicts = samples
+        .iter()
+        .map(|sample| compare(sample, assertion.op, &assertion.value));
     verdicts.fold(Verdict::Met, weakest)
 }
 
@@ -39,9 +41,14 @@ fn collect(value: &Value, pointer: &str, samples: &mut Vec<String>) -> Option<()
     let Some(rest) = pointer.strip_prefix('/') else {
         return leaf(value, pointer, samples);
     };
-    let (part, rest) = rest.split_once('/').map_or((rest, String::new()), |(part, rest)| (part, format!("/{rest}")));
+    let (part, rest) = rest
+        .split_once('/')
+        .map_or((rest, String::new()), |(part, rest)| (part, format!("/{rest}")));
     if part == "*" {
-        return value.as_array()?.iter().try_for_each(|item| collect(item, &rest, samples));
+        return value
+            .as_array()?
+            .iter()
+            .try_for_each(|item| collect(item, &rest, samples));
     }
     let key = part.replace("~1", "/").replace("~0", "~");
     let next = match value {
@@ -113,7 +120,10 @@ mod tests {
     }
 
     fn vector(values: &[&str]) -> Value {
-        let results: Vec<_> = values.iter().map(|v| json!({"metric": {}, "value": [1, v]})).collect();
+        let results: Vec<_> = values
+            .iter()
+            .map(|v| json!({"metric": {}, "value": [1, v]}))
+            .collect();
         json!({"data": {"result": results}})
     }
 
@@ -127,7 +137,10 @@ mod tests {
         assert_eq!(judge(&below, &vector(&["+Inf"])), Verdict::Unknown);
         assert_eq!(judge(&below, &vector(&["NaN", "0.42"])), Verdict::NotMet);
         assert_eq!(judge(&below, &json!({"data": null})), Verdict::Unknown);
-        assert_eq!(judge(&below, &json!({"data": {"result": {"0": {"value": [1, "0"]}}}})), Verdict::Unknown);
+        assert_eq!(
+            judge(&below, &json!({"data": {"result": {"0": {"value": [1, "0"]}}}})),
+            Verdict::Unknown
+        );
     }
 
     #[test]
@@ -140,14 +153,24 @@ mod tests {
             (json!("Ready"), Comparison::Gt, "1", Verdict::Unknown),
             (json!(null), Comparison::Eq, "null", Verdict::Unknown),
         ] {
-            assert_eq!(judge(&assertion("/x", op, value), &json!({"x": sample})), expected, "{sample} {op:?} {value}");
+            assert_eq!(
+                judge(&assertion("/x", op, value), &json!({"x": sample})),
+                expected,
+                "{sample} {op:?} {value}"
+            );
         }
     }
 
     #[test]
     fn pointers_unescape_and_index() {
         let answer = json!({"a/b": [{"~": 7}]});
-        assert_eq!(judge(&assertion("/a~1b/0/~0", Comparison::Eq, "7"), &answer), Verdict::Met);
-        assert_eq!(judge(&assertion("/a~1b/1/~0", Comparison::Eq, "7"), &answer), Verdict::Unknown);
+        assert_eq!(
+            judge(&assertion("/a~1b/0/~0", Comparison::Eq, "7"), &answer),
+            Verdict::Met
+        );
+        assert_eq!(
+            judge(&assertion("/a~1b/1/~0", Comparison::Eq, "7"), &answer),
+            Verdict::Unknown
+        );
     }
 }

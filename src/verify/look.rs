@@ -43,16 +43,31 @@ pub async fn look(ctx: &OpCtx, client: &Client, doc: &PlanDoc) -> Look {
         judged.push(look_at(ctx, client, doc.target.target_id, assertion).await);
     }
     let verdict = judged.iter().map(|one| one.verdict).fold(Verdict::Met, weakest);
-    let verdict = if judged.is_empty() { Verdict::Unknown } else { verdict };
+    let verdict = if judged.is_empty() {
+        Verdict::Unknown
+    } else {
+        verdict
+    };
     metrics::counter!("carapulse_verify_looks_total", "verdict" => verdict.as_str()).increment(1);
     Look { verdict, judged }
 }
 
 async fn look_at(ctx: &OpCtx, client: &Client, target: TargetId, assertion: &Assertion) -> Judged {
-    let answer = client.read(ctx, target, &assertion.tool, &assertion.action, &assertion.args).await;
-    let verdict = answer.as_ref().map_or(Verdict::Unknown, |answer| judge(assertion, &answer.value));
+    let answer = client
+        .read(ctx, target, &assertion.tool, &assertion.action, &assertion.args)
+        .await;
+    let verdict = answer
+        .as_ref()
+        .map_or(Verdict::Unknown, |answer| judge(assertion, &answer.value));
     let query = assertion.args.get("query").and_then(Value::as_str).map_or_else(
-        || format!("{}.{} {}", assertion.tool, assertion.action, Value::from_iter(assertion.args.clone())),
+        || {
+            format!(
+                "{}.{} {}",
+                assertion.tool,
+                assertion.action,
+                Value::from_iter(assertion.args.clone())
+            )
+        },
         str::to_owned,
     );
     Judged {
@@ -60,6 +75,8 @@ async fn look_at(ctx: &OpCtx, client: &Client, target: TargetId, assertion: &Ass
         evidence_kind: assertion.evidence_kind.clone(),
         query,
         verdict,
-        answer: answer.map(|answer| answer.value).map_err(|error| error.to_string()),
+        answer: answer
+            .map(|answer| answer.value)
+            .map_err(|error| error.to_string()),
     }
 }

@@ -6,8 +6,15 @@
 )]
 
 mod approval;
+mod harness;
+mod isolation;
+mod migrate;
+mod plan;
+mod policy;
+mod gateway;
 mod audit;
 mod harness;
+mod intake;
 mod isolation;
 mod migrate;
 mod notify;
