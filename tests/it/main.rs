@@ -6,13 +6,8 @@
 )]
 
 mod approval;
-mod harness;
-mod isolation;
-mod migrate;
-mod plan;
-mod policy;
-mod gateway;
 mod audit;
+mod gateway;
 mod harness;
 mod intake;
 mod isolation;
