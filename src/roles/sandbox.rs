@@ -34,7 +34,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         router_key: config::verifying_key(&router_key).context("sandbox.router_public_key")?,
         signing_key: config::signing_key(&own(&settings.signing_key, "sandbox_key"))
             .context("sandbox.signing_key")?,
-        sealing_key: SealingKey::from_bytes(&sealing)?,
+        sealing_key: SealingKey::from_seed(&sealing)?,
         local: LocalConfig {
             profile: profile(settings.profile),
             ..LocalConfig::default()
@@ -47,7 +47,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         "sandbox",
         settings.http_addr,
         health,
-        router(Arc::new(server)),
+        router(server),
     )
     .await
 }
