@@ -8,6 +8,7 @@
 mod approval;
 mod audit;
 mod gateway;
+mod embedded;
 mod harness;
 mod harness;
 mod intake;
@@ -18,4 +19,5 @@ mod migrate;
 mod notify;
 mod plan;
 mod policy;
+mod serve;
 mod store;
