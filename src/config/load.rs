@@ -287,7 +287,11 @@ fn variable_key(name: &str) -> Option<String> {
 /// Where what can be made again is kept; `None` without a home.
 #[must_use]
 pub fn cache_dir() -> Option<PathBuf> {
-    let absolute = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
     Some(base.join("carapulse"))
 }

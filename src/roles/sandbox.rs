@@ -42,14 +42,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         clock: Arc::new(SystemClock),
     });
     let health = Health::new(&parts.lifecycle);
-    listen(
-        parts,
-        "sandbox",
-        settings.http_addr,
-        health,
-        router(server),
-    )
-    .await
+    listen(parts, "sandbox", settings.http_addr, health, router(server)).await
 }
 
 const fn profile(set: SandboxProfile) -> Profile {

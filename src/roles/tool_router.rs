@@ -66,7 +66,9 @@ fn runner(parts: &Parts, settings: &ToolRouter) -> anyhow::Result<Runner> {
         signing_key: config::signing_key(&job_key).context("tool_router.job_key")?,
         sandbox_key: config::verifying_key(signing_public_key)
             .context("tool_router.sandbox.signing_public_key")?,
-        sealing_key: SealingPublicKey::from_bytes(config::public_bytes(public_key).context("tool_router.sandbox.public_key")?),
+        sealing_key: SealingPublicKey::from_bytes(
+            config::public_bytes(public_key).context("tool_router.sandbox.public_key")?,
+        ),
         egress: None,
         clock: Arc::new(SystemClock),
         client: reqwest::Client::builder()

@@ -158,8 +158,12 @@ impl Server {
     /// When the server does not do it.
     pub async fn start_over(&self) -> Result<Address, Error> {
         let mut connection = self.superuser().await?;
-        sqlx::raw_sql("DROP DATABASE IF EXISTS carapulse WITH (FORCE)").execute(&mut connection).await?;
-        sqlx::raw_sql("CREATE DATABASE carapulse OWNER carapulse_owner").execute(&mut connection).await?;
+        sqlx::raw_sql("DROP DATABASE IF EXISTS carapulse WITH (FORCE)")
+            .execute(&mut connection)
+            .await?;
+        sqlx::raw_sql("CREATE DATABASE carapulse OWNER carapulse_owner")
+            .execute(&mut connection)
+            .await?;
         connection.close().await?;
         Ok(self.address(DbRole::Owner))
     }

@@ -7,8 +7,8 @@
 
 mod approval;
 mod audit;
-mod gateway;
 mod embedded;
+mod gateway;
 mod harness;
 mod harness;
 mod intake;
