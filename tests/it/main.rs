@@ -13,8 +13,6 @@ mod harness;
 mod harness;
 mod intake;
 mod isolation;
-mod isolation;
-mod migrate;
 mod migrate;
 mod notify;
 mod plan;
