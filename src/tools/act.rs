@@ -48,15 +48,12 @@ impl Router {
     /// Acts once. The same [`ActRef`] sent again gets the stored report, or [`ClientError::StillRunning`].
     pub async fn act(self: &Arc<Self>, act: &ActRef) -> Result<ActReport, ClientError> {
         let ctx = OpCtx::system("router", act.tenant_id.clone());
-        let acting = self.begin_acting(act);
         let warrant = match self.claim(&ctx, act).await? {
             Claim::Granted(warrant) => *warrant,
             Claim::Refused(report) => return Ok(report),
-            Claim::Taken => {
-                drop(acting);
-                return self.stored_report(&ctx, act).await;
-            }
+            Claim::Taken => return self.stored_report(&ctx, act).await,
         };
+        let acting = self.begin_acting(act);
         crash::point("router.after_claim");
         // Its own task: a caller that goes away must not stop an act half-way.
         let router = Arc::clone(self);
