@@ -289,14 +289,21 @@ impl Router {
     /// What is there now must be what the approver saw, or what the forward act left.
     fn no_drift(&self, warrant: &Warrant, prior: &Captured) -> Result<(), Fault> {
         let mut expected = warrant.expected_prior().clone();
-        if let Some((tool, action)) = warrant.undoes()
-            && let Some(InverseSpec::Action { expect, .. }) =
-                self.catalog.action(tool, action).map(|def| &def.inverse)
+        if let Some(step) = warrant.undoes()
+            && let Some(InverseSpec::Action { expect, .. }) = self
+                .catalog
+                .action(&step.tool, &step.action)
+                .map(|def| &def.inverse)
         {
+            let given: Values = text_values(&step.args).collect();
             for (name, text) in expect {
-                let value = warrant
-                    .left_behind(text)
-                    .map_err(|r| Fault::refused(r.code, r.message))?;
+                let value = if text.starts_with('$') {
+                    warrant
+                        .left_behind(text)
+                        .map_err(|r| Fault::refused(r.code, r.message))?
+                } else {
+                    argv::fill(text, &given)?
+                };
                 expected.insert(name.clone(), value);
             }
         }

@@ -10,7 +10,7 @@ use carapulse::{
     },
     sandbox::{LocalConfig, Runner},
     store::ObjectStore,
-    tools::{Client, ClientError, ReadError, Router, Settings, server},
+    tools::{Client, ClientError, Parts, ReadError, Router, Settings, server},
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -117,16 +117,15 @@ fn router(it: &Approved, at: &Path) -> Arc<Router> {
         executable: env!("CARGO_BIN_EXE_carapulse").into(),
         ..LocalConfig::default()
     };
-    Arc::new(Router::new(
-        it.router.clone(),
-        ObjectStore::folder(&at.join("objects")).expect("objects"),
-        Runner::local(config),
-        Arc::clone(&it.catalog),
-        Arc::clone(&it.engine),
-        it.keys(),
-        it.ctx.id::<Uuid>(),
-        Settings::default(),
-    ))
+    let parts = Parts {
+        db: it.router.clone(),
+        objects: ObjectStore::folder(&at.join("objects")).expect("objects"),
+        runner: Runner::local(config),
+        catalog: Arc::clone(&it.catalog),
+        engine: Arc::clone(&it.engine),
+        keys: it.keys(),
+    };
+    Arc::new(Router::new(parts, it.ctx.id::<Uuid>(), Settings::default()))
 }
 
 #[tokio::test]
