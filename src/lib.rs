@@ -17,6 +17,7 @@ pub mod investigation;
 pub mod notify;
 pub mod plan;
 pub mod policy;
+pub mod roles;
 pub mod sandbox;
 pub mod store;
 pub mod tools;

@@ -37,12 +37,14 @@ const BUSY_PAUSE: Duration = Duration::from_millis(5);
 const IDLE_PAUSE: Duration = Duration::from_millis(100);
 /// Least time between two checkpoints.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
-/// A holder that dies is replaced after this.
-const LEASE_SECS: i64 = 10;
+/// A holder that dies is replaced after this. It may be short: the lock of the head, not the lease, keeps two apart.
+const LEASE_SECS: i64 = 5;
 /// A holder asks for more this often.
-const RENEW_EVERY: Duration = Duration::from_secs(3);
-/// Pause of a process that is not the sequencer, or whose sequencer failed.
+const RENEW_EVERY: Duration = Duration::from_millis(1500);
+/// Pause of a process that is not the sequencer.
 const STANDBY_PAUSE: Duration = Duration::from_secs(1);
+/// Further pause after an error, so that another process may try, and the log is not flooded.
+const ERROR_PAUSE: Duration = Duration::from_secs(4);
 
 /// Orders the log of one installation. Any number may run; one at a time holds the lease.
 #[derive(Debug)]
@@ -90,6 +92,7 @@ impl Sequencer {
                 metrics::counter!("carapulse_audit_sequencer_errors").increment(1);
                 tracing::error!(error = %error, "the audit log is not being sequenced");
                 self.frontier = None;
+                pause(ERROR_PAUSE, &stop).await;
             }
             pause(STANDBY_PAUSE, &stop).await;
         }
@@ -108,11 +111,15 @@ impl Sequencer {
             Ok(()) => self.work(&lease, stop).await,
             Err(error) => Err(error),
         };
+        let given_back = self.give_back(&lease, &worked).await;
+        worked.and(given_back)
+    }
+
+    async fn give_back(&self, lease: &job::Lease, worked: &Result<(), Error>) -> Result<(), Error> {
         let mut tx = self.db.begin_global().await?;
         let error = worked.as_ref().err().map(ToString::to_string);
-        job::reschedule(&mut tx, &lease, 0, error.as_deref()).await?;
-        tx.commit().await?;
-        worked
+        job::reschedule(&mut tx, lease, 0, error.as_deref()).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn work(&mut self, lease: &job::Lease, stop: &CancellationToken) -> Result<(), Error> {
@@ -148,6 +155,7 @@ impl Sequencer {
     pub async fn sequence(&mut self, epoch: i64) -> Result<u64, Error> {
         let mut tx = self.db.begin_global().await?;
         if !store::anything_unsequenced(&mut tx).await? {
+            tx.commit().await?;
             return Ok(0);
         }
         let started = Instant::now();
@@ -182,6 +190,7 @@ impl Sequencer {
             Some(tree) => tree.clone(),
             None => self.load().await?,
         };
+        self.frontier = Some(tree.clone());
         if tree.size() > 0 && self.signed_size.is_none_or(|size| size < tree.size()) {
             let checkpoint = Checkpoint {
                 origin: self.signer.verifier().name().to_owned(),

@@ -39,6 +39,9 @@ pub enum Error {
         /// What was to be said of it.
         resolution: Resolution,
     },
+    /// No checkpoint covered the export in time.
+    #[error("no signed checkpoint covers the export yet: is the sequencer (role orchestrator) running?")]
+    NotSigned,
     /// A stored document does not read.
     #[error("a stored document does not read: {0}")]
     Corrupt(String),
@@ -51,10 +54,4 @@ pub enum Error {
     /// A message to people.
     #[error(transparent)]
     Notify(#[from] crate::notify::Error),
-}
-
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
-    }
 }

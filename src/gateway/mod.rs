@@ -20,13 +20,18 @@ mod v1;
 
 use std::{ops::Deref, sync::Arc};
 
+use ed25519_dalek::SigningKey;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     domain::{OpCtx, TenantId},
     intake::Intake,
+    plan::PriorReader,
+    policy::Engine,
     store::{Db, ObjectStore},
+    tools::catalog::Catalog,
+    warrant::statement::ApprovalKeys,
 };
 use cursor::CursorKey;
 
@@ -36,8 +41,10 @@ pub use router::{RouteInfo, routes, service};
 #[derive(Debug, Clone)]
 pub struct Gateway(Arc<Parts>);
 
+/// Makes what reads the present state for one request: the tool-router is asked in that request's name.
+pub type Reads = Arc<dyn Fn(&OpCtx) -> Box<dyn PriorReader> + Send + Sync>;
+
 /// The parts of a gateway.
-#[derive(Debug)]
 pub struct Parts {
     /// Under the gateway's database role.
     pub db: Db,
@@ -45,6 +52,16 @@ pub struct Parts {
     pub objects: ObjectStore,
     /// Where deliveries go.
     pub intake: Intake,
+    /// What tools can do.
+    pub catalog: Arc<Catalog>,
+    /// The active policy.
+    pub engine: Arc<Engine>,
+    /// Reads of the present state, for planning; they run in the tool-router.
+    pub reads: Reads,
+    /// What approvals are signed with.
+    pub signing_key: SigningKey,
+    /// What approvals are verified with: the present key's public half, and those of keys before it.
+    pub approval_keys: ApprovalKeys,
     /// What list cursors are signed with.
     pub cursors: CursorKey,
     /// Renders `/metrics`.
@@ -63,6 +80,14 @@ impl Gateway {
     fn fresh_id(&self) -> Uuid {
         let tenant: TenantId = "default".parse().expect("a constant that is a tenant's name");
         OpCtx::new(crate::domain::Actor::system("gateway"), tenant, "").id()
+    }
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gateway")
+            .field("db", &self.db)
+            .finish_non_exhaustive()
     }
 }
 

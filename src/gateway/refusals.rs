@@ -1,7 +1,7 @@
 //! What the errors of each stage mean to a client.
 
 use super::problem::{Kind, Problem};
-use crate::{audit, intake, store};
+use crate::{approval, audit, execution, intake, notify, plan, policy, store};
 
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
@@ -47,5 +47,84 @@ impl From<intake::alertmanager::ParseError> for Problem {
             ParseError::Shape(_) | ParseError::Version(_) | ParseError::TooMany(_) => Kind::InvalidDelivery,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<plan::store::Error> for Problem {
+    fn from(error: plan::store::Error) -> Self {
+        use plan::store::Error;
+        match error {
+            Error::Store(error) => error.into(),
+            Error::Audit(error) => error.into(),
+            Error::Policy(policy::store::Error::Store(error)) => error.into(),
+            Error::Transition { .. } => Self::new(Kind::Conflict, error.to_string()),
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<notify::Error> for Problem {
+    fn from(error: notify::Error) -> Self {
+        match error {
+            notify::Error::Store(error) => error.into(),
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<approval::Error> for Problem {
+    fn from(error: approval::Error) -> Self {
+        use approval::Error;
+        match error {
+            Error::Refused(refused) => {
+                let kind = match refused.code {
+                    "digest_mismatch" => Kind::DigestMismatch,
+                    "not_pending" | "plan_not_pending" | "not_approved" | "expired" | "empty_plan" => {
+                        Kind::Conflict
+                    }
+                    _ => Kind::ApprovalRefused,
+                };
+                Self::new(kind, format!("{} ({})", refused.message, refused.code))
+            }
+            Error::Invalid(why) => {
+                tracing::error!(%why, "a stored approval proves nothing");
+                Self::new(
+                    Kind::ApprovalRefused,
+                    format!("the stored approval is not valid: {why}; ask for a new one"),
+                )
+            }
+            Error::Statement(error) => {
+                tracing::error!(%error, "the signature of a stored approval does not fit");
+                Self::new(
+                    Kind::ApprovalRefused,
+                    "the stored approval is not signed by this installation; ask for a new one",
+                )
+            }
+            Error::Plan(error) => error.into(),
+            Error::Store(error) => error.into(),
+            Error::Audit(error) => error.into(),
+            Error::Notify(error) => error.into(),
+            Error::Canonical(error) => Self::new(Kind::InvalidValue, error.to_string()),
+        }
+    }
+}
+
+impl From<execution::Error> for Problem {
+    fn from(error: execution::Error) -> Self {
+        use execution::Error;
+        match error {
+            Error::NotFound(id) => Self::not_found("execution", id),
+            Error::Status { .. } | Error::NotExecutable(_) | Error::PlanChanged(_) | Error::LostLease => {
+                Self::new(Kind::Conflict, error.to_string())
+            }
+            Error::Forbidden(why) => Self::new(Kind::ApprovalRefused, why),
+            Error::NoSuchStep { .. } => {
+                Self::new(Kind::InvalidValue, error.to_string()).at("/step", "no such step")
+            }
+            Error::Store(error) => error.into(),
+            Error::Audit(error) => error.into(),
+            Error::Notify(error) => error.into(),
+            error => Self::internal(&error),
+        }
     }
 }

@@ -18,7 +18,7 @@ use super::{
     problem::{Kind, Problem},
     telemetry, v1,
 };
-use crate::domain::Role::{Admin, Viewer};
+use crate::domain::Role::{Admin, Approver, Operator, Viewer};
 
 /// How `{id}:verb` is written inside: a segment of its own.
 pub(super) const VERB: &str = "do:";
@@ -64,6 +64,61 @@ fn table() -> Vec<Route> {
             v1::targets::confirm,
         ),
         route("POST", "/v1/freeze", Least(Admin), v1::freeze::set),
+        route("POST", "/v1/plans", Least(Operator), v1::plans::create),
+        route("GET", "/v1/plans", Least(Viewer), v1::plans::list),
+        route("GET", "/v1/plans/{id}", Least(Viewer), v1::plans::get),
+        route("GET", "/v1/plans/{id}/diff", Least(Viewer), v1::plans::diff),
+        route("GET", "/v1/plans/{id}/risk", Least(Viewer), v1::plans::risk),
+        route(
+            "POST",
+            "/v1/plans/{id}:execute",
+            Least(Operator),
+            v1::plans::execute,
+        ),
+        route("GET", "/v1/approvals", Least(Viewer), v1::approvals::list),
+        route("POST", "/v1/approvals", Least(Operator), v1::approvals::decide),
+        route("GET", "/v1/executions", Least(Viewer), v1::executions::list),
+        route("GET", "/v1/executions/{id}", Least(Viewer), v1::executions::get),
+        route(
+            "GET",
+            "/v1/executions/{id}/steps",
+            Least(Viewer),
+            v1::executions::steps,
+        ),
+        route(
+            "POST",
+            "/v1/executions/{id}/cancel",
+            Least(Operator),
+            v1::executions::cancel,
+        ),
+        route(
+            "POST",
+            "/v1/executions/{id}/resolve",
+            Least(Approver),
+            v1::executions::resolve,
+        ),
+        route(
+            "POST",
+            "/v1/executions/{id}/rollback",
+            Least(Operator),
+            v1::executions::rollback,
+        ),
+        route("GET", "/v1/workflows", Least(Viewer), v1::workflows::list),
+        route(
+            "POST",
+            "/v1/workflows/{id}/start",
+            Least(Operator),
+            v1::workflows::start,
+        ),
+        route("GET", "/v1/executions/{id}/logs", Least(Viewer), v1::logs::stream),
+        route("GET", "/v1/audit/events", Least(Viewer), v1::audit::events),
+        route(
+            "GET",
+            "/v1/audit/checkpoint",
+            Least(Viewer),
+            v1::audit::checkpoint,
+        ),
+        route("GET", "/v1/audit/proof", Least(Viewer), v1::audit::proof),
         route("GET", "/v1/freeze", Least(Viewer), v1::freeze::get),
     ]
 }

@@ -20,13 +20,16 @@ pub enum Error {
     /// The request for approval.
     #[error(transparent)]
     Approval(#[from] crate::approval::Error),
+    /// The plan's rows.
+    #[error(transparent)]
+    Plan(#[from] crate::plan::store::Error),
+    /// The snapshot's row.
+    #[error("the snapshot was not stored: {0}")]
+    SnapshotStore(#[from] crate::context::store::StoreError),
+    /// The diagnosis' row.
+    #[error("the diagnosis was not stored: {0}")]
+    DiagnosisStore(#[from] crate::diagnose::store::StoreError),
     /// A stored document does not read.
     #[error("a stored document does not read: {0}")]
     Corrupt(String),
-}
-
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
-    }
 }

@@ -35,3 +35,6 @@ pub use proposal::{AssertionRequest, Intent, Limits, Proposal, StepRequest, Timi
 pub use reader::{NoReader, PriorReader};
 pub use status::PlanStatus;
 pub use stored::{Content, Filter, ListedPlan, Stored};
+
+#[cfg(test)]
+mod tests;

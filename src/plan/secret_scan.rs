@@ -16,7 +16,8 @@ static SECRETS: LazyLock<RegexSet> = LazyLock::new(|| {
         r"\bhvs\.[A-Za-z0-9_-]{20,}",
         r"\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.",
         r"\bsk-[A-Za-z0-9_-]{20,}",
-        r"(?i)\b(?:password|passwd|secret|token|api[_-]?key)\s*[=:]\s*\S{6,}",
+        r"(?i)(?:^|[^a-z0-9])(?:password|passwd|api[_-]?key)\s*[=:]\s*\S{6,}",
+        r#"(?i)(?:^|[^a-z0-9])(?:secret|token)\s*[=:]\s*[^\s"'{}]{16,}"#,
         r"(?i)\bbearer\s+[A-Za-z0-9._~+/-]{16,}",
         r"://[^/\s:@]+:[^/\s:@]+@",
     ])
@@ -58,6 +59,7 @@ mod tests {
             "scale checkout to 4",
             "rotate the secret of checkout",
             "deployment/token-service",
+            "kube_secret_info{secret=\"checkout-tls-certificate\"}",
             "https://git.example/shop.git",
             "0123456789abcdef0123456789abcdef01234567",
         ] {

@@ -1,12 +1,12 @@
 //! The forwarder: listens on 127.0.0.1 where the commands can reach it, and pipes each connection to the proxy's socket.
 
-use std::{io, net::Ipv4Addr, path::PathBuf, sync::Arc};
+use std::{io, net::Ipv4Addr, path::PathBuf};
 
 use rtnetlink::LinkUnspec;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream, UnixStream},
-    sync::Semaphore,
+    task::JoinSet,
 };
 
 /// Connections at a time.
@@ -18,35 +18,46 @@ const LOOPBACK_INDEX: u32 = 1;
 /// Brings the loopback interface of a new network namespace up.
 pub(super) async fn bring_loopback_up() -> io::Result<()> {
     let (connection, handle, _) = rtnetlink::new_connection()?;
-    let connection = tokio::spawn(connection);
     let up = LinkUnspec::new_with_index(LOOPBACK_INDEX).up().build();
-    let result = handle.link().set(up).execute().await;
-    connection.abort();
-    result.map_err(io::Error::other)
+    tokio::select! {
+        result = handle.link().set(up).execute() => result.map_err(io::Error::other),
+        () = connection => Err(io::Error::other("the netlink socket closed")),
+    }
 }
 
-/// Starts forwarding to the proxy's socket and returns the port.
-pub(super) async fn forward_to(socket: PathBuf) -> io::Result<u16> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let port = listener.local_addr()?.port();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    tokio::spawn(async move {
-        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-            let Ok((connection, _)) = listener.accept().await else {
-                continue;
-            };
-            let socket = socket.clone();
-            tokio::spawn(async move {
-                // A failed connection shows at the command, which sees its connection closed.
-                let _ = pipe(connection, &socket).await;
-                drop(place);
-            });
+/// A running forwarder. Dropping it ends every connection.
+pub(super) struct Forwarder {
+    pub(super) port: u16,
+    _tasks: JoinSet<()>,
+}
+
+impl Forwarder {
+    /// Starts forwarding to the proxy's socket.
+    pub(super) async fn start(socket: PathBuf) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = listener.local_addr()?.port();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(listener, socket));
+        Ok(Self { port, _tasks: tasks })
+    }
+}
+
+async fn accept(listener: TcpListener, socket: PathBuf) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept(), if connections.len() < MAX_CONNECTIONS => {
+                if let Ok((connection, _)) = accepted {
+                    // A failed connection shows at the command, which sees its own closed.
+                    connections.spawn(pipe(connection, socket.clone()));
+                }
+            }
+            Some(_) = connections.join_next() => {}
         }
-    });
-    Ok(port)
+    }
 }
 
-async fn pipe(mut from: TcpStream, socket: &PathBuf) -> io::Result<()> {
+async fn pipe(mut from: TcpStream, socket: PathBuf) -> io::Result<()> {
     let mut to = UnixStream::connect(socket).await?;
     copy_bidirectional(&mut from, &mut to).await?;
     Ok(())

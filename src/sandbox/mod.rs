@@ -23,10 +23,13 @@ mod jail;
 mod job;
 mod kill;
 mod launch;
-mod remote;
+pub mod remote;
 mod root;
 mod run_command;
 mod runner;
+mod seal;
+pub mod server;
+mod signed;
 mod stage;
 mod supervise;
 mod wire;
@@ -38,6 +41,7 @@ pub use job::{
     Command, CommandOutcome, Error, Exit, HostPort, HostPortError, Job, JobFile, LayerState, Limits, Mount,
     Outcome, Profile,
 };
-pub use remote::RemoteRunner;
+pub use remote::{RemoteConfig, RemoteEgress, RemoteRunner};
 pub use runner::{LocalConfig, LocalRunner, Runner};
+pub use seal::{SealError, SealingKey, SealingPublicKey};
 pub use stage::child_main_if_asked;

@@ -8,7 +8,8 @@ use std::{collections::BTreeMap, fs::File, io, os::fd::AsFd, path::Path, process
 use tokio::{io::AsyncReadExt, net::unix::pipe, time::Instant};
 
 use super::{
-    enter, forward,
+    enter,
+    forward::{self, Forwarder},
     jail::Jail,
     job::{CommandOutcome, Exit, LayerState, Profile},
     redact::Redactor,
@@ -53,7 +54,8 @@ async fn supervise(mut request: Request) -> Result<Reply, Reply> {
         .try_clone_to_owned()
         .and_then(pipe::Receiver::from_owned_fd);
     let mut caller = caller.map_err(not_started("standard input"))?;
-    let proxy_port = open_egress(&request).await?;
+    let forwarder = open_egress(&request).await?;
+    let proxy_port = forwarder.as_ref().map(|forwarder| forwarder.port);
     let job_dir = Jail::job_dir(&request);
     fill_in(&mut request, &job_dir, proxy_port);
     let redactor = redactor(&request);
@@ -66,7 +68,7 @@ async fn supervise(mut request: Request) -> Result<Reply, Reply> {
     Ok(reply)
 }
 
-async fn open_egress(request: &Request) -> Result<Option<u16>, Reply> {
+async fn open_egress(request: &Request) -> Result<Option<Forwarder>, Reply> {
     let refused = |e: io::Error| {
         Reply::Refused(Refusal::new(
             "egress",
@@ -78,10 +80,7 @@ async fn open_egress(request: &Request) -> Result<Option<u16>, Reply> {
         forward::bring_loopback_up().await.map_err(refused)?;
     }
     match &request.proxy_socket {
-        Some(socket) => forward::forward_to(socket.clone())
-            .await
-            .map(Some)
-            .map_err(refused),
+        Some(socket) => Forwarder::start(socket.clone()).await.map(Some).map_err(refused),
         None => Ok(None),
     }
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod bundle;
+mod cli;
 mod list;
 mod sequence;
 mod tamper;
@@ -13,6 +14,7 @@ use carapulse::{
 };
 use ed25519_dalek::SigningKey;
 use serde_json::json;
+use sqlx::{AssertSqlSafe, postgres::PgListener};
 
 use crate::harness::TestDb;
 
@@ -31,6 +33,8 @@ fn ctx() -> OpCtx {
 struct Log {
     db: TestDb,
     gateway: Db,
+    /// As the sequencer, who sees the events of all tenants, without their bodies.
+    all: Db,
     folder: tempfile::TempDir,
     sequencer: Sequencer,
 }
@@ -39,11 +43,13 @@ impl Log {
     async fn new() -> Self {
         let db = TestDb::new().await;
         let gateway = db.as_role(DbRole::Gateway).await;
+        let all = db.as_role(DbRole::Sequencer).await;
         let folder = tempfile::tempdir().unwrap();
         let sequencer = sequencer(&db, folder.path()).await;
         Self {
             db,
             gateway,
+            all,
             folder,
             sequencer,
         }
@@ -62,11 +68,47 @@ impl Log {
         self.sequencer.checkpoint().await.unwrap();
     }
 
-    /// Positions of all tenants' events, sorted, as a superuser sees them.
+    /// Changes the tables as their owner, past row-level security: what nobody who serves can do.
+    async fn tamper(&self, sql: &str) {
+        let past = format!("ALTER TABLE audit_event NO FORCE ROW LEVEL SECURITY; {sql}");
+        let mut owner = self.db.owner().await;
+        sqlx::raw_sql(AssertSqlSafe(past))
+            .execute(&mut owner)
+            .await
+            .unwrap();
+        let again = "ALTER TABLE audit_event FORCE ROW LEVEL SECURITY";
+        sqlx::raw_sql(again).execute(&mut owner).await.unwrap();
+    }
+
+    /// A column of numbers, of all tenants.
+    async fn numbers(&self, sql: &str) -> Vec<i64> {
+        let mut tx = self.all.begin_global().await.unwrap();
+        sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
+            .fetch_all(&mut *tx)
+            .await
+            .unwrap()
+    }
+
+    /// One value, of all tenants.
+    async fn bytes(&self, sql: &str) -> Vec<u8> {
+        let mut tx = self.all.begin_global().await.unwrap();
+        sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
+            .fetch_one(&mut *tx)
+            .await
+            .unwrap()
+    }
+
+    /// Listens to what a gateway is told.
+    async fn listen(&self) -> PgListener {
+        let mut listener = PgListener::connect(&self.db.url(DbRole::Gateway)).await.unwrap();
+        listener.listen("carapulse_events").await.unwrap();
+        listener
+    }
+
+    /// Positions of all tenants' events, sorted, as the sequencer sees them.
     async fn positions(&self) -> Vec<i64> {
         let mut all: Vec<i64> = self
-            .db
-            .superuser_i64s("SELECT position FROM audit_event WHERE position IS NOT NULL")
+            .numbers("SELECT position FROM audit_event WHERE position IS NOT NULL")
             .await;
         all.sort_unstable();
         all

@@ -1,9 +1,26 @@
 //! The tests that need Postgres: one binary, a module an area, a database a test.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking and make what they need"
+)]
 
 mod approved;
+mod approval;
+mod audit;
+mod embedded;
+mod gateway;
 mod harness;
+mod harness;
+mod intake;
+mod isolation;
 mod isolation;
 mod migrate;
 mod router;
+mod migrate;
+mod notify;
+mod plan;
+mod policy;
+mod serve;
 mod store;
 mod warrant;

@@ -1,7 +1,10 @@
 //! Messages to people, against a receiver of the test's own.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use carapulse::{
@@ -82,16 +85,23 @@ async fn send(db: &Db, key: &str) -> Option<NotificationId> {
     id
 }
 
-async fn status(db: &TestDb) -> String {
-    let bytes = db
-        .superuser_bytes("SELECT convert_to(status || ' ' || attempts || ' ' || coalesce(last_error, '-') || ' ' || (delivered_at IS NOT NULL), 'UTF8') FROM notification")
-        .await;
-    String::from_utf8(bytes).unwrap()
+/// The one row's status, attempts, last error, and whether it has a time of delivery.
+async fn status(db: &Db) -> String {
+    let mut tx = db.begin(&ctx().tenant).await.unwrap();
+    sqlx::query_scalar(
+        "SELECT status || ' ' || attempts || ' ' || coalesce(last_error, '-') || ' ' || (delivered_at IS NOT NULL) FROM notification",
+    )
+    .fetch_one(&mut *tx)
+    .await
+    .unwrap()
 }
 
-async fn jobs(db: &TestDb) -> i64 {
-    db.superuser_i64s("SELECT count(*) FROM job WHERE kind = 'notify'")
-        .await[0]
+async fn jobs(db: &Db) -> i64 {
+    let mut tx = db.begin_global().await.unwrap();
+    sqlx::query_scalar("SELECT count(*) FROM job WHERE kind = 'notify'")
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
@@ -120,14 +130,17 @@ async fn a_webhook_is_delivered_once_with_its_token() {
         (&json!("needs_attention"), &json!("k1"))
     );
     assert_eq!(body["body"], json!({"execution": "exec_1"}));
-    assert_eq!(status(&db).await, "delivered 1 - true");
-    assert_eq!(jobs(&db).await, 0);
+    assert_eq!(status(&worker).await, "delivered 1 - true");
+    assert_eq!(jobs(&worker).await, 0);
 }
 
 #[tokio::test]
 async fn a_message_of_a_rolled_back_change_is_not_sent() {
     let db = TestDb::new().await;
-    let gateway = db.as_role(DbRole::Gateway).await;
+    let (gateway, worker) = (
+        db.as_role(DbRole::Gateway).await,
+        db.as_role(DbRole::Orchestrator).await,
+    );
     let mut tx = gateway.begin(&ctx().tenant).await.unwrap();
     let notification = Notification {
         kind: Kind::Finished,
@@ -138,7 +151,7 @@ async fn a_message_of_a_rolled_back_change_is_not_sent() {
     };
     notify::send(&mut tx, &ctx(), notification).await.unwrap();
     tx.rollback().await.unwrap();
-    assert_eq!(jobs(&db).await, 0);
+    assert_eq!(jobs(&worker).await, 0);
 }
 
 #[tokio::test]
@@ -163,10 +176,10 @@ async fn pagerduty_gets_its_own_form_and_a_refused_message_is_not_repeated() {
     assert_eq!(event["payload"]["severity"], "critical");
     assert_eq!(event["payload"]["source"], "carapulse/default");
     assert_eq!(
-        status(&db).await,
+        status(&worker).await,
         "failed 1 the receiver answered 400 Bad Request false"
     );
-    assert_eq!(jobs(&db).await, 0);
+    assert_eq!(jobs(&worker).await, 0);
 }
 
 #[tokio::test]
@@ -195,15 +208,15 @@ async fn a_failing_receiver_is_tried_again_later_and_given_up_in_the_end() {
             "failed"
         };
         assert!(
-            status(&db)
+            status(&worker)
                 .await
                 .starts_with(&format!("{expected} {attempt} the receiver answered 503"))
         );
-        db.advance(1000).await;
+        db.advance(Duration::from_secs(1000)).await;
     }
     assert!(!courier.deliver_due(&worker, ctx().id()).await.unwrap());
     assert_eq!(desk.seen().len(), usize::try_from(MAX_ATTEMPTS).unwrap());
-    assert_eq!(jobs(&db).await, 0);
+    assert_eq!(jobs(&worker).await, 0);
 }
 
 #[tokio::test]
@@ -217,9 +230,9 @@ async fn a_receiver_that_comes_back_gets_the_message() {
     let courier = Courier::new(Some(Receiver::Webhook { url, token: None }));
     send(&gateway, "k1").await.unwrap();
     assert!(courier.deliver_due(&worker, ctx().id()).await.unwrap());
-    db.advance(6).await;
+    db.advance(Duration::from_secs(6)).await;
     assert!(courier.deliver_due(&worker, ctx().id()).await.unwrap());
-    assert_eq!(status(&db).await, "delivered 2 - true");
+    assert_eq!(status(&worker).await, "delivered 2 - true");
 }
 
 #[tokio::test]
@@ -231,6 +244,6 @@ async fn without_a_receiver_the_row_says_so() {
     );
     send(&gateway, "k1").await.unwrap();
     assert!(Courier::new(None).deliver_due(&worker, ctx().id()).await.unwrap());
-    assert_eq!(status(&db).await, "unconfigured 1 - false");
-    assert_eq!(jobs(&db).await, 0);
+    assert_eq!(status(&worker).await, "unconfigured 1 - false");
+    assert_eq!(jobs(&worker).await, 0);
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    domain::{IncidentId, NotificationId, PlanId},
+    domain::{ApprovalId, IncidentId, NotificationId, PlanId},
     store::{Error, Tx},
 };
 
@@ -152,6 +152,144 @@ pub(super) async fn update_freeze(tx: &mut Tx, frozen: bool, reason: &str) -> Re
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// An approval in a list.
+#[derive(Debug, Serialize)]
+pub(in crate::gateway) struct ApprovalRow {
+    pub(super) approval_id: ApprovalId,
+    plan_id: PlanId,
+    digest: String,
+    summary: String,
+    risk_level: String,
+    target: Option<String>,
+    tier: String,
+    status: String,
+    requested_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided_at: Option<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approver: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approver_note: Option<String>,
+}
+
+pub(super) async fn list_approvals(
+    tx: &mut Tx,
+    status: Option<&str>,
+    before: Option<ApprovalId>,
+    limit: i64,
+) -> Result<Vec<ApprovalRow>, Error> {
+    let before = before.map_or(Uuid::max(), ApprovalId::uuid);
+    let rows = sqlx::query!(
+        "SELECT a.approval_id, a.plan_id, a.digest, p.summary, p.risk_level, p.target_name, a.tier, a.status, a.requested_at,
+                a.expires_at, a.decided_at, a.decided_by, a.note
+         FROM approval a JOIN plan p ON p.tenant_id = a.tenant_id AND p.plan_id = a.plan_id
+         WHERE a.tenant_id = current_tenant() AND a.approval_id < $1 AND ($2::text IS NULL OR a.status = $2)
+         ORDER BY a.approval_id DESC LIMIT $3",
+        before,
+        status,
+        limit
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let rows = rows.into_iter().map(|row| ApprovalRow {
+        approval_id: row.approval_id.into(),
+        plan_id: row.plan_id.into(),
+        digest: format!("sha256:{}", hex::encode(row.digest)),
+        summary: row.summary,
+        risk_level: row.risk_level,
+        target: row.target_name,
+        tier: row.tier,
+        status: row.status,
+        requested_at: row.requested_at,
+        expires_at: row.expires_at,
+        decided_at: row.decided_at,
+        approver: row.decided_by,
+        approver_note: row.note,
+    });
+    Ok(rows.collect())
+}
+
+/// The first row of an offset page, of a list that runs from the newest id to the oldest.
+pub(in crate::gateway) struct First(Uuid);
+
+impl First {
+    /// The id that a keyset page which begins with this row stands before.
+    pub(super) fn before<T: From<Uuid>>(&self) -> Option<T> {
+        Some(Uuid::from_u128(self.0.as_u128().saturating_add(1)).into())
+    }
+}
+
+/// Counts plans, no further than 10 001.
+pub(super) async fn count_plans(
+    tx: &mut Tx,
+    status: Option<&str>,
+    target: Option<&str>,
+    incident: Option<IncidentId>,
+) -> Result<i64, Error> {
+    let count = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM (
+             SELECT 1 FROM plan WHERE tenant_id = current_tenant() AND ($1::text IS NULL OR status = $1)
+               AND ($2::text IS NULL OR target_name = $2) AND ($3::uuid IS NULL OR incident_id = $3) LIMIT 10001) AS seen"#,
+        status,
+        target,
+        incident.map(IncidentId::uuid)
+    );
+    Ok(count.fetch_one(&mut **tx).await?)
+}
+
+pub(super) async fn nth_plan(
+    tx: &mut Tx,
+    status: Option<&str>,
+    target: Option<&str>,
+    incident: Option<IncidentId>,
+    offset: i64,
+) -> Result<Option<First>, Error> {
+    let id = sqlx::query_scalar!(
+        "SELECT plan_id FROM plan WHERE tenant_id = current_tenant() AND ($1::text IS NULL OR status = $1)
+           AND ($2::text IS NULL OR target_name = $2) AND ($3::uuid IS NULL OR incident_id = $3)
+         ORDER BY plan_id DESC OFFSET $4 LIMIT 1",
+        status,
+        target,
+        incident.map(IncidentId::uuid),
+        offset
+    );
+    Ok(id.fetch_optional(&mut **tx).await?.map(First))
+}
+
+/// Counts executions, no further than 10 001.
+pub(super) async fn count_executions(
+    tx: &mut Tx,
+    status: Option<&str>,
+    plan: Option<PlanId>,
+) -> Result<i64, Error> {
+    let count = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM (
+             SELECT 1 FROM execution WHERE tenant_id = current_tenant() AND ($1::text IS NULL OR status = $1)
+               AND ($2::uuid IS NULL OR plan_id = $2) LIMIT 10001) AS seen"#,
+        status,
+        plan.map(PlanId::uuid)
+    );
+    Ok(count.fetch_one(&mut **tx).await?)
+}
+
+pub(super) async fn nth_execution(
+    tx: &mut Tx,
+    status: Option<&str>,
+    plan: Option<PlanId>,
+    offset: i64,
+) -> Result<Option<First>, Error> {
+    let id = sqlx::query_scalar!(
+        "SELECT execution_id FROM execution WHERE tenant_id = current_tenant() AND ($1::text IS NULL OR status = $1)
+           AND ($2::uuid IS NULL OR plan_id = $2)
+         ORDER BY execution_id DESC OFFSET $3 LIMIT 1",
+        status,
+        plan.map(PlanId::uuid),
+        offset
+    );
+    Ok(id.fetch_optional(&mut **tx).await?.map(First))
 }
 
 fn document(bytes: &[u8]) -> Result<Value, Error> {

@@ -23,7 +23,7 @@ use super::{Log, ctx, record, tenant};
 /// The gateway's approval key in these tests.
 const APPROVAL_KEY: [u8; 32] = [21; 32];
 
-struct Case {
+pub(super) struct Case {
     plan: PlanDoc,
     execution: ExecutionId,
     approver: PersonId,
@@ -33,7 +33,7 @@ struct Case {
 }
 
 impl Case {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let write = |event: fn(u32, Direction, u32) -> JournalEvent| event(0, Direction::Forward, 1);
         Self {
             plan: plan(),
@@ -100,7 +100,7 @@ impl Case {
     }
 
     /// The bundle, by way of a real log.
-    async fn export(&self, log: &mut Log) -> Vec<u8> {
+    pub(super) async fn export(&self, log: &mut Log) -> Vec<u8> {
         let plan_id = self.plan.plan_id;
         let about = |event: Event| event.plan(plan_id).execution(self.execution);
         let granted = Event::new("approval.grant", json!({}))
@@ -132,7 +132,7 @@ impl Case {
     }
 }
 
-fn trust(log: &Log) -> Trust {
+pub(super) fn trust(log: &Log) -> Trust {
     let key = SigningKey::from_bytes(&APPROVAL_KEY).verifying_key();
     Trust {
         checkpoint_keys: vec![log.sequencer.verifier().clone()],

@@ -86,8 +86,7 @@ async fn a_range_of_times_leaves_nothing_out() {
     log.record(3).await;
     log.sequence().await;
     // The first three an hour ago, their checkpoint too; the rest two hours later than that.
-    log.db
-        .superuser(
+    log.tamper(
             "UPDATE audit_event SET recorded_at = recorded_at - interval '1 hour' WHERE position < 3;
              UPDATE checkpoint SET signed_at = signed_at - interval '1 hour', newest_recorded_at = newest_recorded_at - interval '1 hour' WHERE size = 3",
         )
@@ -118,8 +117,7 @@ async fn a_range_of_times_leaves_nothing_out() {
 #[tokio::test]
 async fn a_tenant_sees_its_own_events_only() {
     let mut log = Log::new().await;
-    log.db
-        .superuser("INSERT INTO tenant (tenant_id) VALUES ('other')")
+    log.tamper("INSERT INTO tenant (tenant_id) VALUES ('other')")
         .await;
     let other: TenantId = "other".parse().unwrap();
     let their = OpCtx::new(Actor::system("test"), other.clone(), "r");

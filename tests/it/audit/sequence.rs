@@ -124,10 +124,11 @@ async fn a_superseded_sequencer_changes_nothing() {
 async fn the_leased_loop_sequences_signs_publishes_and_notifies() {
     let log = Log::new().await;
     let keys = [log.sequencer.verifier().clone()];
-    let mut listener = log.db.listen("carapulse_events").await;
+    let mut listener = log.listen().await;
     let stop = CancellationToken::new();
     let mut running = tokio::task::JoinSet::new();
-    for sequencer in [log.sequencer, new_sequencer(&log.db, log.folder.path()).await] {
+    for _ in 0..2 {
+        let sequencer = new_sequencer(&log.db, log.folder.path()).await;
         running.spawn(sequencer.run(ctx().id(), tenant(), stop.clone()));
     }
     for n in 0..20 {
@@ -158,8 +159,7 @@ async fn the_leased_loop_sequences_signs_publishes_and_notifies() {
     let stored = audit::latest_checkpoint(&mut tx).await.unwrap().unwrap();
     assert_eq!(stored.note.as_bytes(), note);
     let leaf: [u8; 32] = log
-        .db
-        .superuser_bytes("SELECT leaf_hash FROM audit_event WHERE position = 7")
+        .bytes("SELECT leaf_hash FROM audit_event WHERE position = 7")
         .await
         .try_into()
         .unwrap();
@@ -175,8 +175,7 @@ async fn lag_is_told_and_readiness_follows_it() {
     sequencer::ready(&role, 5.0).await.unwrap();
     log.record(3).await;
     assert_eq!(sequencer::lag(&role).await.unwrap().events, 3);
-    log.db
-        .superuser("UPDATE audit_event SET recorded_at = recorded_at - interval '1 minute'")
+    log.tamper("UPDATE audit_event SET recorded_at = recorded_at - interval '1 minute'")
         .await;
     let why = sequencer::ready(&role, 5.0).await.unwrap_err();
     assert!(why.starts_with("3 audit events wait"), "{why}");

@@ -29,7 +29,7 @@ async fn fault_after(count: u32, sql: &str) -> (&'static str, u64) {
     let log = log_of(count).await;
     let before = report(&log, &[]).await;
     assert!(before.passed(), "{:?}", before.fault);
-    log.db.superuser(sql).await;
+    log.tamper(sql).await;
     let fault = report(&log, &[]).await.fault.expect("it shows");
     (fault.code, fault.position)
 }
@@ -94,12 +94,11 @@ async fn truncation_shows_by_the_checkpoint_that_is_left() {
 async fn truncation_with_its_checkpoint_shows_by_what_was_published() {
     let log = log_of(9).await;
     let newest = std::fs::read(log.folder.path().join(format!("checkpoints/{:010}/{:020}", 1, 9))).unwrap();
-    log.db
-        .superuser(
-            "DELETE FROM audit_event WHERE position >= 6; DELETE FROM merkle_node WHERE (index + 1) << level > 6;
+    log.tamper(
+        "DELETE FROM audit_event WHERE position >= 6; DELETE FROM merkle_node WHERE (index + 1) << level > 6;
              UPDATE audit_head SET size = 6; DELETE FROM checkpoint WHERE size > 6",
-        )
-        .await;
+    )
+    .await;
     assert!(report(&log, &[]).await.passed(), "the database alone cannot tell");
     let fault = report(&log, &[newest]).await.fault.unwrap();
     assert_eq!((fault.code, fault.position), ("truncated", 6));
@@ -130,8 +129,7 @@ async fn a_forged_checkpoint_shows() {
     let log = log_of(4).await;
     let origin = log.sequencer.verifier().name().to_owned();
     let root = log
-        .db
-        .superuser_bytes("SELECT root FROM checkpoint WHERE size = 4")
+        .bytes("SELECT root FROM checkpoint WHERE size = 4")
         .await
         .try_into()
         .unwrap();
@@ -144,8 +142,7 @@ async fn a_forged_checkpoint_shows() {
     }
     .sign(&forger)
     .unwrap();
-    log.db
-        .superuser(&format!("UPDATE checkpoint SET note = '{forged}' WHERE size = 4"))
+    log.tamper(&format!("UPDATE checkpoint SET note = '{forged}' WHERE size = 4"))
         .await;
     let fault = report(&log, &[]).await.fault.unwrap();
     assert_eq!((fault.code, fault.position), ("checkpoint", 4));
