@@ -14,8 +14,10 @@ mod fault;
 mod judge;
 mod output;
 mod place;
+mod prepare;
 mod probe;
 mod read;
+mod record;
 mod router;
 mod run;
 pub mod server;
@@ -24,6 +26,6 @@ mod store;
 pub use client::{Client, ClientError, ReadError};
 pub use judge::{judge, weakest};
 pub use read::ReadAnswer;
-pub use router::{Router, Settings};
+pub use router::{Parts, Router, Settings};
 
 pub(crate) use fault::Fault;

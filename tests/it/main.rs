@@ -5,6 +5,7 @@
     reason = "tests fail by panicking and make what they need"
 )]
 
+mod approved;
 mod approval;
 mod audit;
 mod embedded;
@@ -13,9 +14,13 @@ mod harness;
 mod harness;
 mod intake;
 mod isolation;
+mod isolation;
+mod migrate;
+mod router;
 mod migrate;
 mod notify;
 mod plan;
 mod policy;
 mod serve;
 mod store;
+mod warrant;
