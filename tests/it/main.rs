@@ -1,7 +1,7 @@
 //! The tests that need Postgres: one binary, a module an area, a database a test.
 
-mod gateway;
 mod audit;
+mod gateway;
 mod harness;
 mod intake;
 mod isolation;
