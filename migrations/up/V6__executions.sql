@@ -138,4 +138,5 @@ GRANT SELECT, INSERT, DELETE ON target_lease TO carapulse_orchestrator;
 GRANT SELECT, INSERT ON evidence TO carapulse_orchestrator;
 GRANT SELECT ON execution, journal, target_lease TO carapulse_router;
 GRANT SELECT, INSERT ON attempt, log_chunk TO carapulse_router;
-GRANT UPDATE (status, alive_until, ended_at, prior, result, error_code, error) ON attempt TO carapulse_router;
+GRANT UPDATE (status, epoch, nonce, router_id, claimed_at, alive_until, deadline_at, ended_at, prior, result, error_code, error)
+  ON attempt TO carapulse_router;

@@ -31,9 +31,3 @@ pub enum Error {
     #[error(transparent)]
     Canonical(#[from] CanonicalError),
 }
-
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Store(error.into())
-    }
-}

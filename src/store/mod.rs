@@ -13,6 +13,7 @@ mod error;
 pub mod job;
 pub mod migrate;
 mod object;
+pub mod partition;
 mod tx;
 
 pub use db::{Address, AddressError, Db, DbRole};

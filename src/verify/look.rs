@@ -2,14 +2,13 @@
 
 use serde_json::Value;
 
-use super::compare::{judge, weakest};
 use crate::{
     domain::{
         OpCtx, TargetId,
         plan::{Assertion, PlanDoc},
         run::Verdict,
     },
-    tools::Client,
+    tools::{Client, judge, weakest},
 };
 
 /// What one look saw.

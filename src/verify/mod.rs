@@ -4,8 +4,7 @@
 //! Always holds: absent, stale, failing or unreadable answers are `unknown`, never `met`; success is measured.
 //! Not here: when to look and what a verdict leads to, which is the machine's.
 
-mod compare;
 mod look;
 
-pub use compare::judge;
+pub use crate::tools::judge;
 pub use look::{Judged, Look, look};

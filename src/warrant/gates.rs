@@ -16,24 +16,9 @@ use crate::{
 
 /// Freeze, duration and the target as it is now. A rollback asks only that the place is still the approved one.
 pub(super) fn check(rows: &Rows, act: &ActRef, doc: &PlanDoc, writes: bool) -> Result<Target, Refusal> {
-    let row = rows
-        .target
-        .as_ref()
-        .filter(|t| t.target_id == doc.target.target_id);
-    let row = row.ok_or_else(|| Refusal::new("target_unknown", "the plan's target does not exist"))?;
-    let target: Target =
-        serde_json::from_slice(&row.doc).map_err(|e| Refusal::new("target_unreadable", e.to_string()))?;
-    let same = target.target_id == row.target_id
-        && target.version == row.version
-        && target.context.tenant_id == doc.tenant_id.as_str();
-    if !same {
-        return Err(Refusal::new(
-            "target_identity",
-            "the target's bytes name another target than its row",
-        ));
-    }
+    let target = target(rows, doc)?;
     let forward = act.direction == Direction::Forward;
-    if target.context != doc.target.context || (forward && row.version != doc.target.version) {
+    if target.context != doc.target.context || (forward && target.version != doc.target.version) {
         return Err(Refusal::new(
             "target_changed",
             "the target was changed since the plan was checked",
@@ -63,6 +48,27 @@ pub(super) fn check(rows: &Rows, act: &ActRef, doc: &PlanDoc, writes: bool) -> R
     }
     if target.mode != TargetMode::Act {
         return Err(Refusal::new("target_mode", "the target is not in mode `act`"));
+    }
+    Ok(target)
+}
+
+/// The plan's target as it is registered now.
+pub(super) fn target(rows: &Rows, doc: &PlanDoc) -> Result<Target, Refusal> {
+    let row = rows
+        .target
+        .as_ref()
+        .filter(|t| t.target_id == doc.target.target_id);
+    let row = row.ok_or_else(|| Refusal::new("target_unknown", "the plan's target does not exist"))?;
+    let target: Target =
+        serde_json::from_slice(&row.doc).map_err(|e| Refusal::new("target_unreadable", e.to_string()))?;
+    let same = target.target_id == row.target_id
+        && target.version == row.version
+        && target.context.tenant_id == doc.tenant_id.as_str();
+    if !same {
+        return Err(Refusal::new(
+            "target_identity",
+            "the target's bytes name another target than its row",
+        ));
     }
     Ok(target)
 }

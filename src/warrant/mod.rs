@@ -109,6 +109,8 @@ pub struct Answer {
     pub truncated: bool,
     /// It was found by a probe, not reported by the act.
     pub probed: bool,
+    /// Another attempt may help.
+    pub retryable: bool,
 }
 
 /// Proof that one attempt of one step may act now. Cannot be copied, stored or made elsewhere.
@@ -127,15 +129,16 @@ pub struct Warrant {
     now: DateTime<Utc>,
     timeout_secs: u32,
     forward: Forward,
+    undoes: Option<(String, String)>,
 }
 
 /// What the forward attempt captured and answered; empty for a forward act.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Forward {
+struct Forward {
     /// Captured before it acted.
-    pub prior: Captured,
+    prior: Captured,
     /// Read from its answer.
-    pub result: Captured,
+    result: Captured,
 }
 
 impl Warrant {
@@ -205,10 +208,17 @@ impl Warrant {
         self.timeout_secs
     }
 
-    /// What the forward attempt left, for a rollback.
+    /// For a rollback: tool and action of the forward act.
     #[must_use]
-    pub const fn forward(&self) -> &Forward {
-        &self.forward
+    pub fn undoes(&self) -> Option<(&str, &str)> {
+        self.undoes
+            .as_ref()
+            .map(|(tool, action)| (tool.as_str(), action.as_str()))
+    }
+
+    /// The value that `$prior.NAME` or `$result.NAME` of the forward attempt stands for.
+    pub fn left_behind(&self, template: &str) -> Result<String, Refusal> {
+        derive::resolve(template, &self.forward)
     }
 
     /// Whether it changes anything.
@@ -267,7 +277,43 @@ pub async fn issue(
         now: rows.now,
         timeout_secs: derived.timeout_secs,
         forward: derived.forward,
+        undoes: (!forward_act).then(|| (step.tool.clone(), step.action.clone())),
     })
+}
+
+/// A call that an act names: for looking at what became of it, never for doing it.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// Tool of the catalogue.
+    pub tool: String,
+    /// Action of the tool; for a rollback, the inverse's.
+    pub action: String,
+    /// Its arguments.
+    pub args: Args,
+    /// Where.
+    pub target: Target,
+}
+
+/// Names the call behind `act`, from the plan's checked bytes. Asks no gate and proves nothing.
+pub async fn describe(tx: &mut Tx, live: &Live<'_>, act: &ActRef) -> Result<Named, Error> {
+    let rows = store::load(tx, act).await?;
+    let doc = approved::plan(&rows)?;
+    let step = doc
+        .step(act.step)
+        .ok_or_else(|| Refusal::new("step_unknown", "the plan has no such step"))?;
+    let derived = derive::call(&rows, act, step, live)?;
+    let target = gates::target(&rows, &doc)?;
+    Ok(Named {
+        tool: derived.tool,
+        action: derived.action,
+        args: derived.args,
+        target,
+    })
+}
+
+/// Holds the execution's lock until the transaction ends: nobody claims an attempt of it meanwhile.
+pub async fn lock(tx: &mut Tx, act: &ActRef) -> Result<(), crate::store::Error> {
+    store::lock_execution(tx, act).await
 }
 
 /// `start` plus `secs`, for comparisons with database time.

@@ -45,6 +45,8 @@ pub enum Task {
     /// The query cache
     #[command(subcommand)]
     Db(DbCommand),
+    /// The policy rules under OPA: format, strict check, tests, fixtures
+    Policy,
 }
 
 #[derive(Debug, Subcommand)]

@@ -5,6 +5,7 @@ mod cli;
 mod db;
 mod generate;
 mod kube;
+mod policy;
 mod report;
 mod test;
 mod tidy;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Task::Ci { quick } => ci::run(quick),
         Task::Gen { check } => generate::run(check),
         Task::Db(command) => db::run(&command),
+        Task::Policy => policy::run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -17,7 +17,7 @@ use crate::{
         bundle::{Draft, EXPORT_ACTION},
     },
     domain::{ExecutionId, OpCtx, PlanId},
-    store::{Db, object::ObjectStore},
+    store::{Db, ObjectStore},
 };
 
 /// How long an export waits for a checkpoint that covers it.

@@ -7,7 +7,7 @@ use crate::{
     audit::bundle::{JournalLine, Part},
     domain::{Digest, ExecutionId, PlanId, canonical},
     execution::Error,
-    store::{Tx, object::ObjectStore},
+    store::{ObjectStore, Tx},
 };
 
 /// A chunk of output whose bytes may lie in the object store.

@@ -11,7 +11,6 @@ mod source;
 use std::time::Duration;
 
 use refinery_core::{Migration, Runner, Target};
-use sqlx::PgConnection;
 
 use self::{connection::Connection, source::Step};
 pub use self::{
@@ -307,13 +306,14 @@ impl Migrator {
     }
 }
 
-/// How the schema behind an open connection stands to this binary; for any role that may read the history.
+/// How the schema stands to this binary, for a serving role: it may read the history.
 ///
 /// # Errors
-/// As [`Migrator::version`].
-pub async fn check(connection: &mut PgConnection) -> Result<SchemaState, Error> {
+/// [`Error::Store`].
+pub async fn check(db: &super::Db) -> Result<SchemaState, Error> {
     let steps = source::parse(builtin())?;
-    let applied = connection::applied(connection).await?;
+    let mut tx = db.begin_global().await?;
+    let applied = connection::applied(&mut tx).await?;
     let pending: Vec<Step> = steps
         .iter()
         .filter(|step| !applied.iter().any(|it| it.version() == step.up.version()))

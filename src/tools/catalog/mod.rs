@@ -19,12 +19,9 @@ pub use args::ArgError;
 pub use format::{Class, Place};
 
 pub(crate) use action::text_values;
-pub(crate) use format::{
-    ArgKind, ArgvPart, CaptureSpec, CommandSpec, CredentialKind, ExitMeaning, HttpSpec, ProbeSpec, ValueSpec,
-};
-pub(crate) use pattern::{is_path, is_ref};
-pub(crate) use template::{Missing, Values, render};
-pub(crate) use value::{Unreadable, scalar};
+pub(crate) use format::{ArgvPart, CommandSpec, CredentialKind, ExitMeaning, HttpSpec, ValueSpec};
+pub(crate) use pattern::{is_name, is_ref};
+pub(crate) use template::{Values, render};
 
 use crate::domain::{Digest, EffectKind};
 

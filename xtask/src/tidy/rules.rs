@@ -39,6 +39,12 @@ pub const ONLY: &[(&str, &[&str])] = &[
 /// Composition: uses that the ranks would forbid, each with its reason.
 pub const COMPOSITION: &[(&str, &str, &str)] = &[
     ("roles", "config", "a role is started from its configuration"),
+    ("policy", "store", "bundles and decisions are rows: policy/store.rs"),
+    (
+        "policy",
+        "audit",
+        "moving the pointer to the active bundle is audited in its own transaction",
+    ),
     ("main", "cli", "main parses and runs the command line"),
     ("lib", "*", "the crate's root declares every module"),
 ];

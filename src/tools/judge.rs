@@ -29,7 +29,7 @@ pub fn judge(assertion: &Assertion, answer: &Value) -> Verdict {
 
 /// `not_met` beats `unknown` beats `met`: one measured miss is a miss.
 #[must_use]
-pub(super) fn weakest(a: Verdict, b: Verdict) -> Verdict {
+pub fn weakest(a: Verdict, b: Verdict) -> Verdict {
     match (a, b) {
         (Verdict::NotMet, _) | (_, Verdict::NotMet) => Verdict::NotMet,
         (Verdict::Unknown, _) | (_, Verdict::Unknown) => Verdict::Unknown,

@@ -1,0 +1,492 @@
+//! From sources to sections.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use figment::{
+    Figment, Metadata, Profile, Provider, Source,
+    error::Kind,
+    providers::{Format, Toml},
+    value::{Dict, Map, Value},
+};
+
+use super::{Document, Error, Secrets, Section};
+use crate::domain::SecretRef;
+
+/// Where settings come from, weakest first.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The TOML file.
+    pub file: Option<PathBuf>,
+    /// Environment variables, as `(name, value)`; those that do not concern us are passed over.
+    pub environment: Vec<(String, String)>,
+    /// `section.key=value` from the command line.
+    pub set: Vec<String>,
+}
+
+impl Sources {
+    /// The process' own environment, and what the command line gave.
+    #[must_use]
+    pub fn of_process(file: Option<PathBuf>, set: Vec<String>) -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self {
+            file,
+            environment: env::vars_os().filter_map(text).collect(),
+            set,
+        }
+    }
+}
+
+/// A loaded configuration. Sections are read from it one by one.
+#[derive(Debug, Clone)]
+pub struct Config {
+    figment: Figment,
+    data_dir: PathBuf,
+}
+
+impl Config {
+    /// Reads the sources. Refuses what is no section; looks into none of them yet.
+    ///
+    /// # Errors
+    /// [`Error`], the first one found.
+    pub fn load(sources: &Sources) -> Result<Self, Error> {
+        let mut figment = Figment::new();
+        if sources
+            .environment
+            .iter()
+            .any(|(name, value)| name == "DATABASE_URL" && !value.is_empty())
+        {
+            figment = figment.merge(One::new(
+                "the environment variable DATABASE_URL",
+                "database.url",
+                "env:DATABASE_URL",
+            ));
+        }
+        if let Some(path) = &sources.file {
+            let text = std::fs::read_to_string(path);
+            text.map_err(|error| Error::File {
+                path: path.display().to_string(),
+                problem: error.to_string(),
+            })?;
+            figment = figment.merge(Toml::file_exact(path));
+        }
+        for (name, value) in &sources.environment {
+            let Some(key) = variable_key(name) else { continue };
+            figment = figment.merge(One::new(&format!("the environment variable {name}"), &key, value));
+        }
+        for pair in &sources.set {
+            let (key, value) = pair.split_once('=').ok_or_else(|| Error::Key {
+                source_name: "--set".to_owned(),
+                key: pair.clone(),
+                problem: "expected section.key=value".to_owned(),
+            })?;
+            figment = figment.merge(One::new("--set", key.trim(), value));
+        }
+        let mut config = Self {
+            figment,
+            data_dir: PathBuf::new(),
+        };
+        config.check_top()?;
+        config.data_dir = config.find_data_dir()?;
+        Ok(config)
+    }
+
+    /// One part's settings.
+    ///
+    /// # Errors
+    /// [`Error::Key`] for a key that is unknown, of the wrong type, or not allowed.
+    pub fn get<T: Section>(&self) -> Result<T, Error> {
+        let section = match self.figment.find_value(T::NAME) {
+            Ok(value) => {
+                let value = self.from_files_folder(value);
+                value
+                    .deserialize::<T>()
+                    .map_err(|error| self.explain(T::NAME, &error))?
+            }
+            Err(_) => T::default(),
+        };
+        section
+            .check()
+            .map_err(|(key, problem)| self.key_error(&format!("{}.{key}", T::NAME), problem))?;
+        Ok(section)
+    }
+
+    /// Every section, for printing.
+    ///
+    /// # Errors
+    /// The first section's that is wrong.
+    pub fn document(&self) -> Result<Document, Error> {
+        Ok(Document {
+            data_dir: Some(self.data_dir.clone()),
+            log: self.get()?,
+            database: self.get()?,
+            objects: self.get()?,
+            gateway: self.get()?,
+            tool_router: self.get()?,
+            orchestrator: self.get()?,
+            agent: self.get()?,
+            sandbox: self.get()?,
+            notify: self.get()?,
+            intake: self.get()?,
+            brake: self.get()?,
+        })
+    }
+
+    /// Folder of everything that this machine keeps.
+    #[must_use]
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Secrets that no setting points elsewhere for: `secrets` in the data folder.
+    #[must_use]
+    pub fn secrets(&self) -> Secrets {
+        Secrets::in_folder(self.data_dir.join("secrets"))
+    }
+
+    /// The configured reference, or the one of this name in the data folder.
+    #[must_use]
+    pub fn secret(&self, configured: Option<&SecretRef>, name: &str) -> SecretRef {
+        configured
+            .cloned()
+            .unwrap_or_else(|| self.secrets().reference(name))
+    }
+
+    /// An error about a key that was read well but cannot be used.
+    #[must_use]
+    pub fn key_error(&self, key: &str, problem: impl Into<String>) -> Error {
+        Error::Key {
+            source_name: self.source_of(key),
+            key: key.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    fn check_top(&self) -> Result<(), Error> {
+        let top = match self.figment.find_value("") {
+            Ok(Value::Dict(_, top)) => top,
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                return Err(Error::File {
+                    path: source_name(error.metadata.as_ref()),
+                    problem: error.kind.to_string(),
+                });
+            }
+        };
+        for key in top.keys() {
+            if !TOP_LEVEL.contains(&key.as_str()) {
+                let expected = format!("unknown: expected one of {}", TOP_LEVEL.join(", "));
+                return Err(self.key_error(key, expected));
+            }
+        }
+        Ok(())
+    }
+
+    fn find_data_dir(&self) -> Result<PathBuf, Error> {
+        let path = match self.figment.find_value("data_dir") {
+            Ok(Value::String(_, text)) => PathBuf::from(text),
+            Ok(_) => return Err(self.key_error("data_dir", "expected a path")),
+            Err(_) => default_data_dir(),
+        };
+        std::path::absolute(&path).map_err(|error| self.key_error("data_dir", error.to_string()))
+    }
+
+    /// `file:PATH` in a file is relative to that file's folder, so that the folder can be moved as a whole.
+    fn from_files_folder(&self, value: Value) -> Value {
+        match value {
+            Value::Dict(tag, dict) => {
+                let dict = dict
+                    .into_iter()
+                    .map(|(key, value)| (key, self.from_files_folder(value)));
+                Value::Dict(tag, dict.collect())
+            }
+            Value::Array(tag, values) => Value::Array(
+                tag,
+                values
+                    .into_iter()
+                    .map(|value| self.from_files_folder(value))
+                    .collect(),
+            ),
+            Value::String(tag, text) => {
+                let source = self
+                    .figment
+                    .get_metadata(tag)
+                    .and_then(|metadata| metadata.source.as_ref());
+                let folder = source.and_then(Source::file_path).and_then(Path::parent);
+                let path = text
+                    .strip_prefix("file:")
+                    .map(Path::new)
+                    .filter(|path| path.is_relative());
+                match (folder, path) {
+                    (Some(folder), Some(path)) => {
+                        Value::String(tag, format!("file:{}", folder.join(path).display()))
+                    }
+                    _ => Value::String(tag, text),
+                }
+            }
+            other => other,
+        }
+    }
+
+    fn explain(&self, section: &str, error: &figment::Error) -> Error {
+        let mut key = std::iter::once(section)
+            .chain(error.path.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join(".");
+        let problem = match &error.kind {
+            Kind::UnknownField(name, expected) => {
+                if error.path.last() != Some(name) {
+                    key = format!("{key}.{name}");
+                }
+                format!("unknown: expected one of {}", expected.join(", "))
+            }
+            Kind::MissingField(name) => {
+                key = format!("{key}.{name}");
+                "missing".to_owned()
+            }
+            Kind::InvalidType(actual, expected) => format!("found {actual}, expected {expected}"),
+            kind => kind.to_string(),
+        };
+        self.key_error(&key, problem)
+    }
+
+    /// Where a key, or the nearest table around it, comes from.
+    fn source_of(&self, key: &str) -> String {
+        let mut key = key;
+        loop {
+            if let Some(metadata) = self.figment.find_metadata(key) {
+                return source_name(Some(metadata));
+            }
+            match key.rsplit_once('.') {
+                Some((outer, _)) => key = outer,
+                None => return "defaults".to_owned(),
+            }
+        }
+    }
+}
+
+const TOP_LEVEL: [&str; 12] = [
+    "data_dir",
+    "log",
+    "database",
+    "objects",
+    "gateway",
+    "tool_router",
+    "orchestrator",
+    "agent",
+    "sandbox",
+    "notify",
+    "intake",
+    "brake",
+];
+
+/// `CARAPULSE_GATEWAY__HTTP_ADDR` → `gateway.http_addr`; other variables of that prefix are no settings.
+fn variable_key(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("CARAPULSE_")?;
+    (rest.contains("__") || rest == "DATA_DIR").then(|| rest.to_ascii_lowercase().replace("__", "."))
+}
+
+fn default_data_dir() -> PathBuf {
+    if nix::unistd::geteuid().is_root() {
+        return PathBuf::from("/var/lib/carapulse");
+    }
+    let absolute = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+        .unwrap_or_else(env::temp_dir)
+        .join("carapulse")
+}
+
+fn source_name(metadata: Option<&Metadata>) -> String {
+    let Some(metadata) = metadata else {
+        return "defaults".to_owned();
+    };
+    match &metadata.source {
+        Some(Source::File(path)) => path.display().to_string(),
+        _ => metadata.name.to_string(),
+    }
+}
+
+/// One setting from one place.
+#[derive(Debug)]
+struct One {
+    source_name: String,
+    key: String,
+    value: Value,
+}
+
+impl One {
+    fn new(source_name: &str, key: &str, text: &str) -> Self {
+        // Numbers, booleans, lists and tables as in TOML; everything else is text.
+        let value = text.parse().unwrap_or_else(|_| Value::from(text));
+        Self {
+            source_name: source_name.to_owned(),
+            key: key.to_owned(),
+            value,
+        }
+    }
+}
+
+impl Provider for One {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.source_name.clone())
+    }
+
+    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
+        let nested = figment::util::nest(&self.key, self.value.clone());
+        Ok(Profile::Default.collect(nested.into_dict().unwrap_or_default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Agent, Database, Gateway, Orchestrator, ToolRouter},
+        *,
+    };
+
+    fn with_file(text: &str) -> (tempfile::TempDir, Sources) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("carapulse.toml");
+        std::fs::write(&file, text).unwrap();
+        (
+            folder,
+            Sources {
+                file: Some(file),
+                ..Sources::default()
+            },
+        )
+    }
+
+    fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+            .collect()
+    }
+
+    #[test]
+    fn later_sources_win_and_what_is_not_set_has_its_default() {
+        let (_folder, mut sources) =
+            with_file("[gateway]\nhttp_addr = ':1'\n[orchestrator]\nlease_secs = 7\nconcurrency = 2");
+        sources.environment = variables(&[
+            ("CARAPULSE_ORCHESTRATOR__LEASE_SECS", "8"),
+            ("CARAPULSE_ORCHESTRATOR__CONCURRENCY", "3"),
+            ("CARAPULSE_TOKEN", "x"),
+        ]);
+        sources.set = vec!["orchestrator.concurrency=4".to_owned()];
+        let config = Config::load(&sources).unwrap();
+        assert_eq!(String::from(config.get::<Gateway>().unwrap().http_addr), ":1");
+        let orchestrator: Orchestrator = config.get().unwrap();
+        assert_eq!((orchestrator.lease_secs, orchestrator.concurrency), (8, 4));
+        assert_eq!(
+            orchestrator.poll_interval_ms,
+            Orchestrator::default().poll_interval_ms
+        );
+    }
+
+    #[test]
+    fn a_wrong_section_stops_only_those_who_need_it() {
+        let (_folder, sources) = with_file("[gateway]\nhttp_addr = 8080\n[agent]\n");
+        let config = Config::load(&sources).unwrap();
+        assert!(config.get::<Agent>().is_ok());
+        let error = config.get::<Gateway>().unwrap_err().to_string();
+        assert!(
+            error.contains("carapulse.toml: gateway.http_addr: found"),
+            "{error}"
+        );
+        assert!(error.contains("expected a string"), "{error}");
+    }
+
+    #[test]
+    fn unknown_sections_and_keys_are_refused_with_their_source() {
+        let (_folder, sources) = with_file("[gatway]\nx = 1");
+        let error = Config::load(&sources).unwrap_err().to_string();
+        assert!(
+            error.contains("carapulse.toml: gatway: unknown: expected one of data_dir"),
+            "{error}"
+        );
+
+        let environment = variables(&[("CARAPULSE_GATEWAY__HTTP_ADR", ":1")]);
+        let config = Config::load(&Sources {
+            environment,
+            ..Sources::default()
+        })
+        .unwrap();
+        let error = config.get::<Gateway>().unwrap_err().to_string();
+        assert!(
+            error.starts_with("the environment variable CARAPULSE_GATEWAY__HTTP_ADR: gateway.http_adr"),
+            "{error}"
+        );
+
+        let (_folder, sources) = with_file("[tool_router.limits]\nmemory = 1");
+        let error = Config::load(&sources)
+            .unwrap()
+            .get::<ToolRouter>()
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("tool_router.limits.memory: unknown: expected one of memory_mib"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_secret_in_place_of_a_reference_is_refused_and_not_repeated() {
+        for text in [
+            "[agent]\nslack_signing_secret = 's3cret'",
+            "[database]\nurl = 'postgres://u:s3cret@h/d'",
+        ] {
+            let (_folder, sources) = with_file(text);
+            let config = Config::load(&sources).unwrap();
+            let error = config.document().unwrap_err().to_string();
+            assert!(error.contains("env:NAME") && !error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_reference_is_relative_to_the_file_that_holds_it() {
+        let (folder, sources) = with_file("[gateway]\napproval_key = 'file:secrets/a'");
+        let gateway: Gateway = Config::load(&sources).unwrap().get().unwrap();
+        let expected = SecretRef::File(folder.path().join("secrets/a"));
+        assert_eq!(gateway.approval_key, Some(expected));
+    }
+
+    #[test]
+    fn database_url_of_the_environment_is_the_weakest_source() {
+        let (_folder, mut sources) = with_file("[database]\nurl = 'env:OTHER'");
+        sources.environment = variables(&[("DATABASE_URL", "postgres://h/d")]);
+        let database: Database = Config::load(&sources).unwrap().get().unwrap();
+        assert_eq!(database.url.as_deref(), Some("env:OTHER"));
+        sources.file = None;
+        let database: Database = Config::load(&sources).unwrap().get().unwrap();
+        assert_eq!(database.url.as_deref(), Some("env:DATABASE_URL"));
+    }
+
+    #[test]
+    fn what_is_no_toml_is_refused_with_its_line() {
+        let (_folder, sources) = with_file("[gateway]\nhttp_addr = \n");
+        let error = Config::load(&sources).unwrap_err().to_string();
+        assert!(
+            error.contains("carapulse.toml") && error.contains("line 2"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_defaults_are_valid_and_print_as_they_are_read() {
+        let config = Config::load(&Sources::default()).unwrap();
+        let printed = toml::to_string_pretty(&config.document().unwrap()).unwrap();
+        let (_folder, sources) = with_file(&printed);
+        let again = Config::load(&sources).unwrap().document().unwrap();
+        assert_eq!(toml::to_string_pretty(&again).unwrap(), printed);
+    }
+}

@@ -1,0 +1,52 @@
+//! `[sandbox]`
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ListenAddr, Section};
+use crate::domain::SecretRef;
+
+/// A sandbox in its own process or pod (role `sandbox`). It knows no database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sandbox {
+    /// Where it listens.
+    pub http_addr: ListenAddr,
+    /// The public key of the router whose jobs it takes: base64, or where that is. Default: `job_key.pub` among the
+    /// data folder's secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub router_public_key: Option<String>,
+    /// The X25519 key to which credentials are sealed. Default: `sealing_key` among the data folder's secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sealing_key: Option<SecretRef>,
+    /// How jobs are confined.
+    pub profile: SandboxProfile,
+}
+
+/// How jobs are confined.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SandboxProfile {
+    /// Namespaces where the kernel gives them; else refuse.
+    #[default]
+    Auto,
+    /// Namespaces, Landlock, seccomp.
+    Ns,
+    /// The pod's own namespaces, Landlock, seccomp; one job a pod.
+    Pod,
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self {
+            http_addr: ListenAddr::port(8091),
+            router_public_key: None,
+            sealing_key: None,
+            profile: SandboxProfile::Auto,
+        }
+    }
+}
+
+impl Section for Sandbox {
+    const NAME: &'static str = "sandbox";
+}

@@ -1,0 +1,185 @@
+//! The database of a process: the configured one, or our own.
+
+use std::{collections::HashMap, sync::Arc};
+
+use anyhow::Context as _;
+use tokio::sync::Mutex;
+
+use super::{Lifecycle, OnFailure, ServeRole};
+use crate::{
+    config::{Config, Database},
+    store::{
+        Address, Db, DbRole,
+        embedded::{Server, Settings},
+        migrate::{self, Migrator, Options, SchemaState},
+    },
+};
+
+/// Where the rows are.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A server that somebody else runs.
+    Configured,
+    /// Our own; its owner's address is kept, as the server itself lies with the task that watches it.
+    Own {
+        server: Arc<Mutex<Option<Server>>>,
+        address: Address,
+    },
+    /// None of the roles wants one.
+    None,
+}
+
+impl Source {
+    /// Starts our own Postgres when a role needs a database and none is configured; it is migrated, and the keys that no
+    /// setting names are made. A configured one must have its schema, which a pool checks when it is opened.
+    pub(super) async fn open(
+        config: &Config,
+        roles: &[ServeRole],
+        lifecycle: &Lifecycle,
+    ) -> anyhow::Result<Self> {
+        if roles.iter().all(|role| role.needs().databases.is_empty()) {
+            return Ok(Self::None);
+        }
+        let database: Database = config.get()?;
+        if database.url.is_some() || is_wholly_configured(&database, roles) {
+            return Ok(Self::Configured);
+        }
+        let server = Server::start(own_settings(config)).await?;
+        let address = server.address(DbRole::Owner);
+        migrate_own(&address).await?;
+        for (name, purpose) in config.secrets().make_missing()? {
+            tracing::info!(secret = name, purpose, "made a secret");
+        }
+        let server = Arc::new(Mutex::new(Some(server)));
+        watch(Arc::clone(&server), lifecycle);
+        Ok(Self::Own { server, address })
+    }
+
+    pub(super) fn pools(&self, config: &Arc<Config>) -> Databases {
+        let own = match self {
+            Self::Own { address, .. } => Some(address.clone()),
+            _ => None,
+        };
+        Databases {
+            config: Arc::clone(config),
+            own,
+            pools: Arc::default(),
+        }
+    }
+
+    /// Stops our own server, after everything else.
+    pub(super) async fn close(&mut self) -> anyhow::Result<()> {
+        if let Self::Own { server, .. } = self
+            && let Some(server) = server.lock().await.take()
+        {
+            server.stop().await.context("stopping Postgres")?;
+        }
+        Ok(())
+    }
+}
+
+/// Settings of our own server in the data folder.
+#[must_use]
+pub(crate) fn own_settings(config: &Config) -> Settings {
+    Settings::lasting(config.data_dir().join("postgres"))
+}
+
+/// Brings our own database's schema to this binary's.
+pub(crate) async fn migrate_own(address: &Address) -> anyhow::Result<()> {
+    let mut migrator = Migrator::connect(address, Options::default()).await?;
+    for entry in migrator.up().await? {
+        tracing::info!(version = entry.version, name = entry.name, "migrated");
+    }
+    Ok(migrator.close().await?)
+}
+
+/// The pools of a process, each under its own database role, opened when first asked for. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Databases {
+    config: Arc<Config>,
+    own: Option<Address>,
+    pools: Arc<Mutex<HashMap<DbRole, Db>>>,
+}
+
+impl Databases {
+    /// The pool of `role`. The first time, the schema is checked: a database that is behind is refused; one that a newer
+    /// binary has migrated is accepted.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or is behind.
+    pub async fn pool(&self, role: DbRole) -> anyhow::Result<Db> {
+        let mut pools = self.pools.lock().await;
+        if let Some(db) = pools.get(&role) {
+            return Ok(db.clone());
+        }
+        let database: Database = self.config.get()?;
+        let address = match &self.own {
+            Some(own) => own.with_user(role.name(), None),
+            None => configured(&self.config, &database, role)?.context("no database is configured")?,
+        };
+        let db = Db::open(&address, role, database.max_connections)
+            .await
+            .with_context(|| format!("connecting to {address} as {}", role.name()))?;
+        refuse_behind(&db).await?;
+        pools.insert(role, db.clone());
+        Ok(db)
+    }
+
+    /// Closes every pool.
+    pub(super) async fn close(&self) {
+        for (_, db) in self.pools.lock().await.drain() {
+            db.close().await;
+        }
+    }
+}
+
+/// The configured address of a role; an error names the key.
+pub(crate) fn configured(
+    config: &Config,
+    database: &Database,
+    role: DbRole,
+) -> anyhow::Result<Option<Address>> {
+    database
+        .address(role)
+        .map_err(|(key, problem)| config.key_error(&format!("database.{key}"), problem).into())
+}
+
+async fn refuse_behind(db: &Db) -> anyhow::Result<()> {
+    match migrate::check(db).await.context("reading the schema's version")? {
+        SchemaState::Current(_) => Ok(()),
+        SchemaState::Ahead { applied, wanted } => {
+            tracing::warn!(applied, wanted, "the schema is newer than this binary");
+            Ok(())
+        }
+        SchemaState::Behind { applied, wanted } => anyhow::bail!(
+            "the database's schema is at version {applied} and this binary needs {wanted}: run `carapulse migrate up`"
+        ),
+    }
+}
+
+/// Every role of the process has an address of its own.
+fn is_wholly_configured(database: &Database, roles: &[ServeRole]) -> bool {
+    let mut needed = roles.iter().flat_map(|role| role.needs().databases);
+    needed.all(|&role| database.login(role).url.is_some())
+}
+
+/// Our own server is started again when it dies; the pools connect anew by themselves.
+fn watch(server: Arc<Mutex<Option<Server>>>, lifecycle: &Lifecycle) {
+    lifecycle.spawn("postgres", OnFailure::Restart, move |stop| {
+        let server = Arc::clone(&server);
+        async move {
+            let mut held = server.lock().await;
+            let Some(server) = held.as_mut() else {
+                return Ok(());
+            };
+            let Some(how) = stop.run_until_cancelled(server.exited()).await else {
+                return Ok(());
+            };
+            server
+                .restart()
+                .await
+                .with_context(|| format!("Postgres {how}; starting it again"))?;
+            Err(anyhow::anyhow!("Postgres {how}; it was started again"))
+        }
+    });
+}

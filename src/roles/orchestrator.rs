@@ -1,0 +1,161 @@
+//! The orchestrator: leased background work.
+
+use std::{sync::Arc, time::Duration};
+
+use uuid::Uuid;
+
+use super::{Health, Listening, OnFailure, Parts, keys, listen, policy, tools};
+use crate::{
+    approval,
+    audit::{self, Sequencer, sequencer},
+    config::{Brake, Notify, Objects, Orchestrator, resolve},
+    domain::{Actor, OpCtx, TenantId},
+    execution,
+    investigation::{self, Investigator},
+    notify::{Courier, Receiver},
+    plan::BrakeLimits,
+    store::{Db, DbRole, job, partition},
+};
+
+/// Events that wait longer than this make the role unready.
+const MAX_LAG_SECS: f64 = 10.0;
+/// Pause between two looks for messages.
+const DELIVER_EVERY: Duration = Duration::from_millis(500);
+
+pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
+    let settings: Orchestrator = parts.config.get()?;
+    let db = parts.databases.pool(DbRole::Orchestrator).await?;
+    let owner = OpCtx::new(Actor::system("orchestrator"), first_tenant(), "").id::<Uuid>();
+    keep_partitions(parts, db.clone());
+    sequence(parts, owner).await?;
+    expire(parts, &db, owner, settings.expiry_interval_secs);
+    deliver(parts, &db, owner)?;
+    let client = tools::client(parts)?;
+    let engine = execution::Settings {
+        lease_secs: settings.lease_secs,
+        concurrency: settings.concurrency,
+        poll: Duration::from_millis(settings.poll_interval_ms),
+    };
+    execute(parts, execution::Embedded::new(db.clone(), client.clone(), owner, engine));
+    let looking = investigation::Settings {
+        timing: settings.verification,
+        brake: brake(&parts.config.get()?),
+        poll: Duration::from_millis(settings.poll_interval_ms),
+        ..investigation::Settings::default()
+    };
+    let rules = policy::follow(parts, &db).await?;
+    investigate(parts, Investigator::new(db.clone(), client, tools::catalog(), rules, owner, looking));
+    let lag = db.clone();
+    let health = Health::new(&parts.lifecycle).with_database(&db).with("audit", move || {
+        let db = lag.clone();
+        async move { sequencer::ready(&db, MAX_LAG_SECS).await }
+    });
+    listen(parts, "orchestrator", settings.health_addr, health, axum::Router::default()).await
+}
+
+/// Jobs of the whole installation stand under the first tenant.
+fn first_tenant() -> TenantId {
+    "default".parse().expect("a constant that is a tenant's name")
+}
+
+fn execute(parts: &Parts, engine: execution::Embedded) {
+    parts.lifecycle.spawn("engine", OnFailure::Restart, move |stop| {
+        let engine = engine.clone();
+        async move { engine.run(stop).await }
+    });
+}
+
+fn investigate(parts: &Parts, investigator: Investigator) {
+    parts.lifecycle.spawn("investigations", OnFailure::Restart, move |stop| {
+        let investigator = investigator.clone();
+        async move { investigator.run(stop).await }
+    });
+}
+
+async fn sequence(parts: &Parts, owner: Uuid) -> anyhow::Result<()> {
+    let db = parts.databases.pool(DbRole::Sequencer).await?;
+    let objects: Objects = parts.config.get()?;
+    let objects = objects.open(parts.config.data_dir())?;
+    let key = keys::checkpoint(&parts.config)?;
+    parts.lifecycle.spawn("sequencer", OnFailure::Restart, move |stop| {
+        let (db, key, objects) = (db.clone(), key.clone(), objects.clone());
+        async move {
+            Sequencer::new(db, key, objects).await?.run(owner, first_tenant(), stop).await;
+            Ok::<_, audit::Error>(())
+        }
+    });
+    Ok(())
+}
+
+/// Approvals that nobody gave, or used, in time end; in every tenant that has asked for one.
+fn expire(parts: &Parts, db: &Db, owner: Uuid, every_secs: u64) {
+    let db = db.clone();
+    parts.lifecycle.spawn("expiry", OnFailure::Restart, move |stop| {
+        let db = db.clone();
+        async move {
+            let pause = Duration::from_secs(every_secs);
+            loop {
+                while let Some(lease) = job::lease(&db, &[approval::EXPIRY_JOB], owner, 30).await? {
+                    let ctx = OpCtx::system("expiry", lease.tenant.clone());
+                    let mut tx = db.begin(&lease.tenant).await?;
+                    let (_, next) = approval::expire_due(&mut tx, &ctx).await?;
+                    match next {
+                        Some(secs) => job::reschedule(&mut tx, &lease, secs.max(1), None).await?,
+                        None => job::finish(&mut tx, &lease).await?,
+                    }
+                    tx.commit().await?;
+                }
+                if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                    return Ok::<_, approval::Error>(());
+                }
+            }
+        }
+    });
+}
+
+fn deliver(parts: &Parts, db: &Db, owner: Uuid) -> anyhow::Result<()> {
+    let notify: Notify = parts.config.get()?;
+    let receiver = match (&notify.webhook_url, &notify.pagerduty_routing_key) {
+        (_, Some(key)) => Some(Receiver::pagerduty(resolve(key)?)),
+        (Some(url), None) => Some(Receiver::webhook(&resolve(url)?)?),
+        (None, None) => None,
+    };
+    let (db, courier) = (db.clone(), Arc::new(Courier::new(receiver)));
+    parts.lifecycle.spawn("notify", OnFailure::Restart, move |stop| {
+        let (db, courier) = (db.clone(), Arc::clone(&courier));
+        async move {
+            while !stop.is_cancelled() {
+                if !courier.deliver_due(&db, owner).await? {
+                    stop.run_until_cancelled(tokio::time::sleep(DELIVER_EVERY)).await;
+                }
+            }
+            Ok::<_, crate::notify::Error>(())
+        }
+    });
+    Ok(())
+}
+
+fn brake(section: &Brake) -> BrakeLimits {
+    BrakeLimits {
+        window_secs: u32::try_from(section.window_secs).unwrap_or(u32::MAX),
+        plans_per_group: section.max_executions,
+        plans_in_all: section.max_automatic_plans,
+        ..BrakeLimits::default()
+    }
+}
+
+/// This month's partitions and the next two are there, however long the process runs.
+fn keep_partitions(parts: &Parts, db: Db) {
+    parts.lifecycle.spawn("partitions", OnFailure::Restart, move |stop| {
+        let db = db.clone();
+        async move {
+            loop {
+                partition::ensure(&db).await?;
+                let pause = tokio::time::sleep(Duration::from_secs(6 * 3600));
+                if stop.run_until_cancelled(pause).await.is_none() {
+                    return Ok::<_, crate::store::Error>(());
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,101 @@
+//! Logs and metrics of the process.
+
+use std::{sync::OnceLock, time::Duration};
+
+use anyhow::Context as _;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use super::{OnFailure, Parts};
+use crate::config::{Log, LogFormat};
+
+/// The metrics of the process: one recorder, however many roles run in it.
+#[derive(Clone)]
+pub struct Telemetry {
+    metrics: PrometheusHandle,
+}
+
+impl std::fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Telemetry")
+    }
+}
+
+impl Telemetry {
+    /// Starts logging to standard error, and recording. Both happen once a process; the first call decides.
+    ///
+    /// # Errors
+    /// When the level cannot be read or the recorder not be installed.
+    pub fn install(log: &Log) -> anyhow::Result<Self> {
+        static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+        install_log(log)?;
+        if let Some(metrics) = METRICS.get() {
+            return Ok(Self {
+                metrics: metrics.clone(),
+            });
+        }
+        let metrics = PrometheusBuilder::new()
+            .set_buckets(&SECONDS)
+            .context("buckets")?
+            .install_recorder()
+            .context("installing the metrics recorder")?;
+        metrics::gauge!("carapulse_roles_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        Ok(Self {
+            metrics: METRICS.get_or_init(|| metrics).clone(),
+        })
+    }
+
+    /// Every metric, in Prometheus' text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        self.metrics.render()
+    }
+}
+
+/// Starts logging to standard error; a second call changes nothing.
+///
+/// # Errors
+/// When the level cannot be read.
+pub fn install_log(log: &Log) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(&log.level).context("log.level")?;
+    let registry = tracing_subscriber::registry().with(filter);
+    // Spans carry request_id, execution_id and the like: both formats show them on every line.
+    let installed = match log.format {
+        LogFormat::Pretty => registry
+            .with(fmt::layer().compact().with_writer(std::io::stderr))
+            .try_init(),
+        LogFormat::Json => {
+            let layer = fmt::layer().json().flatten_event(true).with_current_span(false);
+            registry.with(layer.with_writer(std::io::stderr)).try_init()
+        }
+    };
+    if installed.is_err() {
+        tracing::debug!("logging was installed before");
+    }
+    Ok(())
+}
+
+/// Histograms are of seconds: from a tenth of a millisecond to five minutes.
+const SECONDS: [f64; 15] = [
+    0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0,
+];
+
+/// Samples of histograms gather until they are folded.
+pub(super) fn spawn_upkeep(parts: &Parts) {
+    let metrics = parts.telemetry.metrics.clone();
+    parts
+        .lifecycle
+        .spawn("metrics upkeep", OnFailure::Log, move |stop| {
+            let metrics = metrics.clone();
+            async move {
+                while stop
+                    .run_until_cancelled(tokio::time::sleep(Duration::from_secs(5)))
+                    .await
+                    .is_some()
+                {
+                    metrics.run_upkeep();
+                }
+                Ok::<_, anyhow::Error>(())
+            }
+        });
+}

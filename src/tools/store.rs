@@ -1,0 +1,278 @@
+//! Attempts and their log, as rows of the router.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::output::{Chunk, Placed};
+use crate::{
+    domain::{
+        CanonicalError, OpCtx, Target, TargetId, canonical,
+        run::{ActRef, AttemptStatus, Captured},
+    },
+    store::{Error, Tx},
+    warrant::{Answer, FENCED, Warrant},
+};
+
+/// An attempt as stored.
+#[derive(Debug, Clone)]
+pub(super) struct Attempt {
+    pub(super) status: String,
+    pub(super) nonce: Uuid,
+    pub(super) alive_until: DateTime<Utc>,
+    pub(super) deadline_at: DateTime<Utc>,
+    pub(super) prior: Option<Captured>,
+    pub(super) answer: Option<Answer>,
+    pub(super) error_code: Option<String>,
+    pub(super) error: Option<String>,
+}
+
+impl Attempt {
+    pub(super) fn is_fence(&self) -> bool {
+        self.status == "refused" && self.error_code.as_deref() == Some(FENCED)
+    }
+
+    pub(super) fn ended(&self) -> Option<AttemptStatus> {
+        match self.status.as_str() {
+            "done" => Some(AttemptStatus::Done),
+            "failed" => Some(AttemptStatus::Failed),
+            "refused" => Some(AttemptStatus::Refused),
+            "unknown" => Some(AttemptStatus::Unknown),
+            _ => None,
+        }
+    }
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone)]
+pub(super) struct End {
+    pub(super) status: AttemptStatus,
+    pub(super) code: Option<String>,
+    pub(super) message: Option<String>,
+    pub(super) answer: Answer,
+}
+
+fn step(act: &ActRef) -> i32 {
+    i32::try_from(act.step).unwrap_or(i32::MAX)
+}
+
+fn attempt(act: &ActRef) -> i32 {
+    i32::try_from(act.attempt).unwrap_or(i32::MAX)
+}
+
+fn corrupt(error: CanonicalError) -> Error {
+    Error::Corrupt(error.to_string())
+}
+
+/// A registered target.
+pub(super) async fn find_target(tx: &mut Tx, id: TargetId) -> Result<Option<Target>, Error> {
+    let doc = sqlx::query_scalar!("SELECT doc FROM target WHERE target_id = $1", id.uuid())
+        .fetch_optional(&mut **tx)
+        .await?;
+    doc.map(|doc| serde_json::from_slice(&doc).map_err(|e| Error::Corrupt(format!("target {id}: {e}"))))
+        .transpose()
+}
+
+/// Claims the attempt that `warrant` is for; a fence of a probe is taken over. The primary key lets one claim in.
+pub(super) async fn claim(
+    tx: &mut Tx,
+    warrant: &Warrant,
+    router_id: Uuid,
+    alive_secs: u32,
+    total_secs: u32,
+) -> Result<bool, Error> {
+    let act = warrant.act();
+    let claimed = sqlx::query!(
+        "INSERT INTO attempt (execution_id, step, direction, attempt, tenant_id, epoch, status, nonce, router_id,
+           claimed_at, alive_until, deadline_at)
+         VALUES ($1, $2, $3, $4, $5, $6, 'claimed', $7, $8, db_now(), db_now() + make_interval(secs => $9),
+           db_now() + make_interval(secs => $10))
+         ON CONFLICT (execution_id, step, direction, attempt) DO UPDATE
+           SET status = 'claimed', epoch = excluded.epoch, nonce = excluded.nonce, router_id = excluded.router_id,
+             claimed_at = excluded.claimed_at, alive_until = excluded.alive_until, deadline_at = excluded.deadline_at,
+             ended_at = NULL, error_code = NULL, error = NULL
+           WHERE attempt.status = 'refused' AND attempt.error_code = 'fenced' AND attempt.epoch <= excluded.epoch",
+        act.execution_id.uuid(),
+        step(act),
+        act.direction.as_str(),
+        attempt(act),
+        act.tenant_id.as_str(),
+        act.epoch,
+        warrant.nonce(),
+        router_id,
+        f64::from(alive_secs),
+        f64::from(total_secs),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(claimed.rows_affected() == 1)
+}
+
+/// Leaves the trace of a probe that found nothing: from now on only this epoch or a newer one may claim the attempt.
+pub(super) async fn fence(tx: &mut Tx, ctx: &OpCtx, act: &ActRef, router_id: Uuid) -> Result<(), Error> {
+    sqlx::query!(
+        "INSERT INTO attempt (execution_id, step, direction, attempt, tenant_id, epoch, status, nonce, router_id,
+           claimed_at, alive_until, deadline_at, ended_at, error_code, error)
+         VALUES ($1, $2, $3, $4, $5, $6, 'refused', $7, $8, db_now(), db_now(), db_now(), db_now(), 'fenced',
+           'a probe found no such attempt')
+         ON CONFLICT (execution_id, step, direction, attempt) DO UPDATE SET epoch = excluded.epoch
+           WHERE attempt.status = 'refused' AND attempt.error_code = 'fenced' AND attempt.epoch < excluded.epoch",
+        act.execution_id.uuid(),
+        step(act),
+        act.direction.as_str(),
+        attempt(act),
+        act.tenant_id.as_str(),
+        act.epoch,
+        ctx.id::<Uuid>(),
+        router_id,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// A sign of life. `false`: the claim is no longer ours.
+pub(super) async fn renew(tx: &mut Tx, act: &ActRef, nonce: Uuid, alive_secs: u32) -> Result<bool, Error> {
+    let renewed = sqlx::query!(
+        "UPDATE attempt SET alive_until = db_now() + make_interval(secs => $6)
+         WHERE execution_id = $1 AND step = $2 AND direction = $3 AND attempt = $4 AND nonce = $5 AND status = 'claimed'",
+        act.execution_id.uuid(),
+        step(act),
+        act.direction.as_str(),
+        attempt(act),
+        nonce,
+        f64::from(alive_secs),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(renewed.rows_affected() == 1)
+}
+
+/// Stores what was captured, before anything is done.
+pub(super) async fn update_prior(
+    tx: &mut Tx,
+    act: &ActRef,
+    nonce: Uuid,
+    prior: &Captured,
+) -> Result<bool, Error> {
+    let bytes = canonical::to_bytes(prior).map_err(corrupt)?;
+    let stored = sqlx::query!(
+        "UPDATE attempt SET prior = $6
+         WHERE execution_id = $1 AND step = $2 AND direction = $3 AND attempt = $4 AND nonce = $5 AND status = 'claimed'",
+        act.execution_id.uuid(),
+        step(act),
+        act.direction.as_str(),
+        attempt(act),
+        nonce,
+        bytes,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(stored.rows_affected() == 1)
+}
+
+/// Ends a claimed attempt. `false`: somebody else has ended it.
+pub(super) async fn update_ended(tx: &mut Tx, act: &ActRef, nonce: Uuid, end: &End) -> Result<bool, Error> {
+    let result = canonical::to_bytes(&end.answer).map_err(corrupt)?;
+    let ended = sqlx::query!(
+        "UPDATE attempt SET status = $6, ended_at = db_now(), result = $7, error_code = $8, error = $9
+         WHERE execution_id = $1 AND step = $2 AND direction = $3 AND attempt = $4 AND nonce = $5 AND status = 'claimed'",
+        act.execution_id.uuid(),
+        step(act),
+        act.direction.as_str(),
+        attempt(act),
+        nonce,
+        end.status.as_str(),
+        result,
+        end.code,
+        end.message,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(ended.rows_affected() == 1)
+}
+
+/// The attempt's row.
+pub(super) async fn find(tx: &mut Tx, act: &ActRef) -> Result<Option<Attempt>, Error> {
+    let row = sqlx::query!(
+        "SELECT status, nonce, alive_until, deadline_at, prior, result, error_code, error FROM attempt
+         WHERE execution_id = $1 AND step = $2 AND direction = $3 AND attempt = $4",
+        act.execution_id.uuid(),
+        step(act),
+        act.direction.as_str(),
+        attempt(act),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(|row| {
+        Ok(Attempt {
+            status: row.status,
+            nonce: row.nonce,
+            alive_until: row.alive_until,
+            deadline_at: row.deadline_at,
+            prior: row
+                .prior
+                .map(|bytes| canonical::from_bytes(&bytes))
+                .transpose()
+                .map_err(corrupt)?,
+            answer: row
+                .result
+                .map(|bytes| canonical::from_bytes(&bytes))
+                .transpose()
+                .map_err(corrupt)?,
+            error_code: row.error_code,
+            error: row.error,
+        })
+    })
+    .transpose()
+}
+
+/// What the first attempt of this step and direction captured: a mark of any attempt is newer than that.
+pub(super) async fn first_prior(tx: &mut Tx, act: &ActRef) -> Result<Option<Captured>, Error> {
+    let bytes = sqlx::query_scalar!(
+        r#"SELECT prior AS "prior!" FROM attempt
+           WHERE execution_id = $1 AND step = $2 AND direction = $3 AND attempt < $4 AND prior IS NOT NULL
+           ORDER BY attempt LIMIT 1"#,
+        act.execution_id.uuid(),
+        step(act),
+        act.direction.as_str(),
+        attempt(act),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    bytes
+        .map(|bytes| canonical::from_bytes(&bytes).map_err(corrupt))
+        .transpose()
+}
+
+/// One piece of the attempt's output.
+pub(super) async fn insert_chunk(
+    tx: &mut Tx,
+    ctx: &OpCtx,
+    act: &ActRef,
+    chunk: &Chunk,
+    placed: &Placed,
+) -> Result<(), Error> {
+    let (object, inline) = match placed {
+        Placed::Object(digest) => (Some(digest.as_bytes().to_vec()), None),
+        Placed::Inline => (None, Some(chunk.text.as_bytes().to_vec())),
+    };
+    sqlx::query!(
+        "INSERT INTO log_chunk (execution_id, tenant_id, chunk_id, step, direction, attempt, stream, level, object_digest,
+           inline, size_bytes)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        act.execution_id.uuid(),
+        act.tenant_id.as_str(),
+        ctx.id::<Uuid>(),
+        step(act),
+        act.direction.as_str(),
+        attempt(act),
+        chunk.stream,
+        chunk.level,
+        object,
+        inline,
+        i32::try_from(chunk.text.len()).unwrap_or(i32::MAX),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
