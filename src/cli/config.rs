@@ -27,11 +27,11 @@ pub(super) fn run(command: Command, config: &Config) -> anyhow::Result<()> {
     match command {
         Command::Check { roles } => check(&roles, config),
         Command::Print => {
-            print!("{}", toml::to_string_pretty(&config.document()?)?);
+            outln!("{}", toml::to_string_pretty(&config.document()?)?.trim_end());
             Ok(())
         }
         Command::Schema => {
-            println!(
+            outln!(
                 "{}",
                 serde_json::to_string_pretty(&schemars::schema_for!(Document))?
             );
@@ -48,9 +48,9 @@ fn check(roles: &[ServeRole], config: &Config) -> anyhow::Result<()> {
         role.check(config)?;
     }
     for warning in warnings(config) {
-        println!("warning: {warning}");
+        outln!("warning: {warning}");
     }
-    println!("the configuration is right");
+    outln!("the configuration is right");
     Ok(())
 }
 

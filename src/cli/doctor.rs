@@ -29,7 +29,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
                 ("FAILED", text)
             }
         };
-        println!("{word:<8} {what:<12} {text}");
+        outln!("{word:<8} {what:<12} {text}");
     };
     match config.document() {
         Ok(_) => tell("config", Finding::Ok("every section is right".to_owned())),

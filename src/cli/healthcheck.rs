@@ -25,7 +25,7 @@ pub(super) async fn run(check: &Healthcheck, config: &Config) -> anyhow::Result<
     let answer = client.get(&url).send().await;
     match answer.and_then(reqwest::Response::error_for_status) {
         Ok(_) => {
-            println!("{} answers on {url}", check.role.name());
+            outln!("{} answers on {url}", check.role.name());
             Ok(())
         }
         // A probe knows two answers: 1 is the other one.

@@ -19,7 +19,7 @@ pub(super) fn run(init: &Init) -> anyhow::Result<()> {
     fs::create_dir_all(&init.folder).with_context(|| format!("making {}", init.folder.display()))?;
     let secrets = Secrets::in_folder(init.folder.join("secrets"));
     for (name, purpose) in secrets.make_missing()? {
-        println!("made {}: {purpose}", secrets.folder().join(name).display());
+        outln!("made {}: {purpose}", secrets.folder().join(name).display());
     }
     let file = init.folder.join("carapulse.toml");
     match fs::File::options()
@@ -30,14 +30,14 @@ pub(super) fn run(init: &Init) -> anyhow::Result<()> {
     {
         Ok(mut open) => {
             open.write_all(TEMPLATE.as_bytes())?;
-            println!("made {}: names them", file.display());
+            outln!("made {}: names them", file.display());
         }
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            println!("kept {}", file.display());
+            outln!("kept {}", file.display());
         }
         Err(error) => return Err(error).with_context(|| file.display().to_string()),
     }
-    println!("next: carapulse --config {} serve", file.display());
+    outln!("next: carapulse --config {} serve", file.display());
     Ok(())
 }
 

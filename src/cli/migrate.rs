@@ -129,7 +129,7 @@ async fn set_passwords(migrator: &mut Migrator, database: &Database) -> anyhow::
         };
         let password = resolve(password)?;
         migrator.set_password(role, password.expose_secret()).await?;
-        println!("set the password of {}", role.name());
+        outln!("set the password of {}", role.name());
     }
     Ok(())
 }
@@ -151,10 +151,10 @@ impl Migrate {
 
 fn report(verb: &str, nothing: &str, entries: &[Entry]) {
     if entries.is_empty() {
-        println!("{nothing}");
+        outln!("{nothing}");
     }
     for entry in entries {
-        println!("{verb} V{}__{}", entry.version, entry.name);
+        outln!("{verb} V{}__{}", entry.version, entry.name);
     }
 }
 
@@ -166,17 +166,17 @@ fn status(entries: &[Entry]) {
         } else {
             "  (by a newer carapulse)"
         };
-        println!("V{:<4} {:<28} {applied}{unknown}", entry.version, entry.name);
+        outln!("V{:<4} {:<28} {applied}{unknown}", entry.version, entry.name);
     }
 }
 
 fn version(state: SchemaState) {
     match state {
-        SchemaState::Current(version) => println!("{version}"),
+        SchemaState::Current(version) => outln!("{version}"),
         SchemaState::Behind { applied, wanted } => {
-            println!("{applied} (this binary needs {wanted}: run `carapulse migrate up`)");
+            outln!("{applied} (this binary needs {wanted}: run `carapulse migrate up`)");
         }
-        SchemaState::Ahead { applied, wanted } => println!("{applied} (newer than this binary's {wanted})"),
+        SchemaState::Ahead { applied, wanted } => outln!("{applied} (newer than this binary's {wanted})"),
     }
 }
 

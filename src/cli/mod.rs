@@ -1,5 +1,13 @@
 //! The command line: parse, choose, run, exit code.
 
+/// Prints a line. A reader that has gone away (`| head`) is no error.
+macro_rules! outln {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($part)*);
+    }};
+}
+
 mod config;
 mod doctor;
 pub mod exit;

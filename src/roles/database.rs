@@ -47,8 +47,9 @@ impl Source {
         let server = Server::start(own_settings(config)).await?;
         let address = server.address(DbRole::Owner);
         migrate_own(&address).await?;
-        for (name, purpose) in config.secrets().make_missing()? {
-            tracing::info!(secret = name, purpose, "made a secret");
+        let made = config.secrets().make_missing()?.len();
+        if made > 0 {
+            tracing::info!(made, folder = %config.secrets().folder().display(), "made keys and secrets");
         }
         let server = Arc::new(Mutex::new(Some(server)));
         watch(Arc::clone(&server), lifecycle);
