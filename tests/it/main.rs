@@ -5,7 +5,9 @@
     reason = "tests fail by panicking and make what they need"
 )]
 
+mod embedded;
 mod harness;
 mod isolation;
 mod migrate;
+mod serve;
 mod store;
