@@ -57,10 +57,14 @@ impl Failure {
 /// The code of any error: its own, or what its causes say.
 #[must_use]
 pub fn code(error: &anyhow::Error) -> Exit {
-    use crate::store;
+    use crate::{config, store};
     for cause in error.chain() {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return failure.exit;
+        }
+        if cause.is::<config::Error>() || cause.is::<config::SecretError>() || cause.is::<config::KeyError>()
+        {
+            return Exit::Config;
         }
         match cause.downcast_ref::<store::Error>() {
             Some(store::Error::Unavailable(_)) => return Exit::Unavailable,

@@ -4,10 +4,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use secrecy::ExposeSecret;
 
-use crate::store::{
-    Address,
-    migrate::{Entry, Migrator, Options, SchemaState},
+use crate::{
+    config::{Config, Database, resolve},
+    roles::database,
+    store::{
+        Address, DbRole,
+        migrate::{Entry, Migrator, Options, SchemaState},
+    },
 };
 
 /// `carapulse migrate`.
@@ -15,7 +20,8 @@ use crate::store::{
 pub struct Migrate {
     #[command(subcommand)]
     command: Command,
-    /// The owner's database: an address, or a reference to one (env:NAME, file:PATH)
+    /// The owner's database: an address, or a reference to one (env:NAME, file:PATH). Default: the configured one, else
+    /// our own
     #[arg(long, global = true, value_name = "REF")]
     dsn: Option<String>,
     /// How long to wait for another migration and for each lock: 500ms, 10s, 2m
@@ -58,8 +64,22 @@ pub enum Command {
     Version,
 }
 
-/// Runs it on `address`.
-pub(super) async fn run(migrate: &Migrate, address: &Address) -> anyhow::Result<()> {
+/// Runs it on the address that the command line names, else the configured one, else our own server.
+pub(super) async fn run(migrate: &Migrate, config: &Config) -> anyhow::Result<()> {
+    if let Some(address) = migrate.address()? {
+        return run_on(migrate, &address, None).await;
+    }
+    let database: Database = config.get()?;
+    if let Some(address) = database::configured(config, &database, DbRole::Owner)? {
+        return run_on(migrate, &address, Some(&database)).await;
+    }
+    let own = database::borrow_own(config).await?;
+    let result = run_on(migrate, &own.address, None).await;
+    own.server.stop().await?;
+    result
+}
+
+async fn run_on(migrate: &Migrate, address: &Address, database: Option<&Database>) -> anyhow::Result<()> {
     let discard_data = match migrate.command {
         Command::Down { discard_data, .. } | Command::Redo { discard_data } => discard_data,
         _ => false,
@@ -71,23 +91,45 @@ pub(super) async fn run(migrate: &Migrate, address: &Address) -> anyhow::Result<
         discard_data,
     };
     let mut migrator = Migrator::connect(address, options).await?;
-    let (done, would) = if migrate.dry_run {
-        ("would apply", "would take back")
-    } else {
-        ("applied", "took back")
-    };
+    let say = |done: &'static str, would: &'static str| if migrate.dry_run { would } else { done };
     match migrate.command {
-        Command::Up => report(done, "the schema is up to date", &migrator.up().await?),
+        Command::Up => {
+            report(
+                say("applied", "would apply"),
+                "the schema is up to date",
+                &migrator.up().await?,
+            );
+            if let Some(database) = database.filter(|_| !migrate.dry_run) {
+                set_passwords(&mut migrator, database).await?;
+            }
+        }
         Command::Down { steps, all, .. } => {
             let count = if all { usize::MAX } else { steps };
-            report(would, "nothing is applied", &migrator.down(count).await?);
+            let done = migrator.down(count).await?;
+            report(say("took back", "would take back"), "nothing is applied", &done);
         }
         Command::Redo { .. } => {
-            let verb = if migrate.dry_run { "would redo" } else { "redid" };
-            report(verb, "nothing is applied", &migrator.redo().await?);
+            report(
+                say("redid", "would redo"),
+                "nothing is applied",
+                &migrator.redo().await?,
+            );
         }
         Command::Status => status(&migrator.status().await?),
         Command::Version => version(migrator.version().await?),
+    }
+    Ok(migrator.close().await?)
+}
+
+/// The serving roles get the passwords that the configuration knows for them.
+async fn set_passwords(migrator: &mut Migrator, database: &Database) -> anyhow::Result<()> {
+    for role in DbRole::SERVING {
+        let Some(password) = &database.login(role).password else {
+            continue;
+        };
+        let password = resolve(password)?;
+        migrator.set_password(role, password.expose_secret()).await?;
+        outln!("set the password of {}", role.name());
     }
     Ok(())
 }
@@ -100,10 +142,7 @@ impl Migrate {
     pub(super) fn address(&self) -> anyhow::Result<Option<Address>> {
         let Some(dsn) = &self.dsn else { return Ok(None) };
         let text = match dsn.parse() {
-            Ok(reference) => {
-                use secrecy::ExposeSecret;
-                crate::config::resolve(&reference)?.expose_secret().to_owned()
-            }
+            Ok(reference) => resolve(&reference)?.expose_secret().to_owned(),
             Err(_) => dsn.clone(),
         };
         Ok(Some(text.parse().context("--dsn")?))
@@ -112,10 +151,10 @@ impl Migrate {
 
 fn report(verb: &str, nothing: &str, entries: &[Entry]) {
     if entries.is_empty() {
-        println!("{nothing}");
+        outln!("{nothing}");
     }
     for entry in entries {
-        println!("{verb} V{}__{}", entry.version, entry.name);
+        outln!("{verb} V{}__{}", entry.version, entry.name);
     }
 }
 
@@ -127,17 +166,17 @@ fn status(entries: &[Entry]) {
         } else {
             "  (by a newer carapulse)"
         };
-        println!("V{:<4} {:<28} {applied}{unknown}", entry.version, entry.name);
+        outln!("V{:<4} {:<28} {applied}{unknown}", entry.version, entry.name);
     }
 }
 
 fn version(state: SchemaState) {
     match state {
-        SchemaState::Current(version) => println!("{version}"),
+        SchemaState::Current(version) => outln!("{version}"),
         SchemaState::Behind { applied, wanted } => {
-            println!("{applied} (this binary needs {wanted}: run `carapulse migrate up`)");
+            outln!("{applied} (this binary needs {wanted}: run `carapulse migrate up`)");
         }
-        SchemaState::Ahead { applied, wanted } => println!("{applied} (newer than this binary's {wanted})"),
+        SchemaState::Ahead { applied, wanted } => outln!("{applied} (newer than this binary's {wanted})"),
     }
 }
 

@@ -1,9 +1,23 @@
 //! The command line: parse, choose, run, exit code.
 
+/// Prints a line. A reader that has gone away (`| head`) is no error.
+macro_rules! outln {
+    ($($part:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($part)*);
+    }};
+}
+
 mod audit;
+pub mod client;
+mod config;
+mod doctor;
 pub mod exit;
+mod healthcheck;
+mod init;
 mod migrate;
 mod postgres;
+mod serve;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -19,17 +33,35 @@ pub struct Cli {
     /// The configuration file
     #[arg(long, global = true, value_name = "FILE", env = "CARAPULSE_CONFIG")]
     config: Option<PathBuf>,
+    /// One setting, over all other sources: gateway.http_addr=:9000
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+    #[command(flatten)]
+    client: client::Common,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run roles: the whole of carapulse, or parts of it
+    Serve(serve::Serve),
     /// Change the database's schema
     Migrate(migrate::Migrate),
     /// Prove evidence and the audit log
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Check or print the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Say whether this machine and this configuration can do the work
+    Doctor,
+    /// Ask a role on this machine whether it lives
+    Healthcheck(healthcheck::Healthcheck),
+    /// Make every key and secret, and a configuration that names them
+    Init(init::Init),
+    #[command(flatten)]
+    Client(client::Command),
     /// Run our own Postgres (for tests and tools)
     #[command(subcommand, hide = true)]
     Postgres(postgres::Command),
@@ -67,13 +99,26 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
-    match cli.command {
-        Command::Migrate(command) => {
-            let address = command.address()?.context("--dsn is needed")?;
-            migrate::run(&command, &address).await?;
-        }
+    // What needs no configuration must not fail for a wrong one.
+    let command = match cli.command {
+        Command::Init(init) => return init::run(&init).map(|()| Exit::Ok),
+        Command::Postgres(command) => return postgres::run(command).await.map(|()| Exit::Ok),
+        Command::Audit(audit::Command::List(list)) => return client::audit_list(&cli.client, *list).await,
         Command::Audit(command) => return audit::run(&command).await,
-        Command::Postgres(command) => postgres::run(command).await?,
+        Command::Client(command) => return client::run(&cli.client, command).await,
+        command => command,
+    };
+    let config = config::load(cli.config, cli.set)?;
+    if !matches!(command, Command::Serve(_)) {
+        crate::roles::install_log(&config.get().unwrap_or_default())?;
+    }
+    match command {
+        Command::Serve(serve) => serve::run(serve, config).await?,
+        Command::Migrate(command) => migrate::run(&command, &config).await?,
+        Command::Config(command) => config::run(command, &config)?,
+        Command::Doctor => doctor::run(&config).await?,
+        Command::Healthcheck(check) => healthcheck::run(&check, &config).await?,
+        Command::Init(_) | Command::Postgres(_) | Command::Audit(_) | Command::Client(_) => {}
     }
     Ok(Exit::Ok)
 }

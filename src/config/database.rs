@@ -79,6 +79,23 @@ impl Section for Database {
         }
         Ok(())
     }
+
+    fn warnings(&self) -> Vec<String> {
+        let Some(Ok(address)) = self.url.as_deref().map(read) else {
+            return Vec::new();
+        };
+        let serving = DbRole::SERVING.iter().map(|&role| self.login(role));
+        let apart = serving
+            .into_iter()
+            .all(|login| login.url.is_some() || login.password.is_some());
+        match address.user() {
+            Some(user) if !apart => vec![format!(
+                "database.url: every part logs in as `{user}`, who may become any role: \
+                 give each part a login of its own (database.gateway.password and so on)"
+            )],
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl Database {

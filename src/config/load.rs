@@ -102,7 +102,7 @@ impl Config {
     pub fn get<T: Section>(&self) -> Result<T, Error> {
         let section = match self.figment.find_value(T::NAME) {
             Ok(value) => {
-                let value = self.from_files_folder(value);
+                let value = self.rebase(value);
                 value
                     .deserialize::<T>()
                     .map_err(|error| self.explain(T::NAME, &error))?
@@ -196,21 +196,15 @@ impl Config {
     }
 
     /// `file:PATH` in a file is relative to that file's folder, so that the folder can be moved as a whole.
-    fn from_files_folder(&self, value: Value) -> Value {
+    fn rebase(&self, value: Value) -> Value {
         match value {
             Value::Dict(tag, dict) => {
-                let dict = dict
-                    .into_iter()
-                    .map(|(key, value)| (key, self.from_files_folder(value)));
+                let dict = dict.into_iter().map(|(key, value)| (key, self.rebase(value)));
                 Value::Dict(tag, dict.collect())
             }
-            Value::Array(tag, values) => Value::Array(
-                tag,
-                values
-                    .into_iter()
-                    .map(|value| self.from_files_folder(value))
-                    .collect(),
-            ),
+            Value::Array(tag, values) => {
+                Value::Array(tag, values.into_iter().map(|value| self.rebase(value)).collect())
+            }
             Value::String(tag, text) => {
                 let source = self
                     .figment

@@ -47,8 +47,9 @@ impl Source {
         let server = Server::start(own_settings(config)).await?;
         let address = server.address(DbRole::Owner);
         migrate_own(&address).await?;
-        for (name, purpose) in config.secrets().make_missing()? {
-            tracing::info!(secret = name, purpose, "made a secret");
+        let made = config.secrets().make_missing()?.len();
+        if made > 0 {
+            tracing::info!(made, folder = %config.secrets().folder().display(), "made keys and secrets");
         }
         let server = Arc::new(Mutex::new(Some(server)));
         watch(Arc::clone(&server), lifecycle);
@@ -79,13 +80,33 @@ impl Source {
 }
 
 /// Settings of our own server in the data folder.
-#[must_use]
-pub(crate) fn own_settings(config: &Config) -> Settings {
+fn own_settings(config: &Config) -> Settings {
     Settings::lasting(config.data_dir().join("postgres"))
 }
 
+/// Our own server, used by a command.
+#[derive(Debug)]
+pub struct ServerInUse {
+    /// Its owner's address.
+    pub address: Address,
+    /// To be stopped after use; that leaves a server alone which another process owns.
+    pub server: Server,
+}
+
+/// Our own server for the length of a command: the running one, else one that is started for it.
+///
+/// # Errors
+/// When there is none and none can be started.
+pub async fn borrow_own(config: &Config) -> anyhow::Result<ServerInUse> {
+    let server = Server::open(own_settings(config)).await?;
+    Ok(ServerInUse {
+        address: server.address(DbRole::Owner),
+        server,
+    })
+}
+
 /// Brings our own database's schema to this binary's.
-pub(crate) async fn migrate_own(address: &Address) -> anyhow::Result<()> {
+async fn migrate_own(address: &Address) -> anyhow::Result<()> {
     let mut migrator = Migrator::connect(address, Options::default()).await?;
     for entry in migrator.up().await? {
         tracing::info!(version = entry.version, name = entry.name, "migrated");
@@ -134,11 +155,10 @@ impl Databases {
 }
 
 /// The configured address of a role; an error names the key.
-pub(crate) fn configured(
-    config: &Config,
-    database: &Database,
-    role: DbRole,
-) -> anyhow::Result<Option<Address>> {
+///
+/// # Errors
+/// When a reference leads nowhere or to something that is no address.
+pub fn configured(config: &Config, database: &Database, role: DbRole) -> anyhow::Result<Option<Address>> {
     database
         .address(role)
         .map_err(|(key, problem)| config.key_error(&format!("database.{key}"), problem).into())

@@ -6,7 +6,7 @@
 //! Not here: what the roles do. Each role's file says of which parts it is made.
 
 mod agent;
-mod database;
+pub mod database;
 mod gateway;
 mod health;
 mod lifecycle;
@@ -24,7 +24,7 @@ pub use database::Databases;
 pub use health::{Health, HealthReport};
 pub use lifecycle::{Lifecycle, OnFailure};
 pub use server::{Listening, listen};
-pub use telemetry::Telemetry;
+pub use telemetry::{Telemetry, install_log};
 
 use crate::{
     config::{self, Config, Section},

@@ -1,6 +1,6 @@
 //! Logs and metrics of the process.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -57,12 +57,23 @@ impl Telemetry {
 /// # Errors
 /// When the level cannot be read.
 pub fn install_log(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&log.level).context("log.level")?;
+    // Our own lines say what is migrated; unless they are asked for, refinery's need not say it again.
+    let quiet = if log.level.contains("refinery") {
+        ""
+    } else {
+        ",refinery_core=warn"
+    };
+    let filter = EnvFilter::try_new(format!("{}{quiet}", log.level)).context("log.level")?;
     let registry = tracing_subscriber::registry().with(filter);
     // Spans carry request_id, execution_id and the like: both formats show them on every line.
     let installed = match log.format {
         LogFormat::Pretty => registry
-            .with(fmt::layer().compact().with_writer(std::io::stderr))
+            .with(
+                fmt::layer()
+                    .compact()
+                    .with_ansi(std::io::stderr().is_terminal())
+                    .with_writer(std::io::stderr),
+            )
             .try_init(),
         LogFormat::Json => {
             let layer = fmt::layer().json().flatten_event(true).with_current_span(false);

@@ -197,7 +197,7 @@ impl Db {
     pub async fn begin(&self, tenant: &TenantId) -> Result<Tx, Error> {
         // A tenant's name is 1-40 of [a-z0-9-] by construction: nothing in it can end the literal.
         let statement = format!("BEGIN; SET LOCAL carapulse.tenant = '{}'", tenant.as_str());
-        let inner = self.begin_once_more(statement).await?;
+        let inner = self.begin_with(statement).await?;
         Ok(Tx::new(inner, Some(tenant.clone())))
     }
 
@@ -206,7 +206,7 @@ impl Db {
     /// # Errors
     /// As [`Db::begin`].
     pub async fn begin_global(&self) -> Result<Tx, Error> {
-        let inner = self.begin_once_more("BEGIN".to_owned()).await?;
+        let inner = self.begin_with("BEGIN".to_owned()).await?;
         Ok(Tx::new(inner, None))
     }
 
@@ -221,7 +221,10 @@ impl Db {
     /// # Errors
     /// [`Error::Unavailable`] when there is none.
     pub async fn ping(&self) -> Result<(), Error> {
-        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        self.begin_with("BEGIN READ ONLY".to_owned())
+            .await?
+            .rollback()
+            .await?;
         Ok(())
     }
 
@@ -245,16 +248,19 @@ impl Db {
         self.pool.close().await;
     }
 
-    /// A pooled connection may have died unseen, because it is not tested before use: then one fresh one is tried.
-    async fn begin_once_more(
+    /// A pooled connection may have died unseen, because it is not tested before use: as many more are tried as lie idle,
+    /// and then a fresh one. Nothing has been done on them yet.
+    async fn begin_with(
         &self,
         statement: String,
     ) -> Result<sqlx::Transaction<'static, sqlx::Postgres>, Error> {
-        match self.pool.begin_with(AssertSqlSafe(statement.clone())).await {
-            Err(sqlx::Error::Io(_)) => {}
-            other => return other.map_err(Error::from),
+        let mut tries = self.pool.num_idle() + 1;
+        loop {
+            match self.pool.begin_with(AssertSqlSafe(statement.clone())).await {
+                Err(sqlx::Error::Io(_)) if tries > 0 => tries -= 1,
+                other => return other.map_err(Error::from),
+            }
         }
-        Ok(self.pool.begin_with(AssertSqlSafe(statement)).await?)
     }
 }
 

@@ -169,7 +169,7 @@ impl Server {
                 while is_alive(*pid) {
                     tokio::time::sleep(Duration::from_millis(500)).await;
                 }
-                "it is gone".to_owned()
+                "ended".to_owned()
             }
             Process::Foreign | Process::Gone => std::future::pending().await,
         }

@@ -25,7 +25,6 @@ pub(crate) struct TestDb {
     owner: Address,
 }
 
-#[expect(dead_code, reason = "each area of tests uses its own part")]
 impl TestDb {
     /// A new, migrated database.
     pub(crate) async fn new() -> Self {

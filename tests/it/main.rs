@@ -6,17 +6,15 @@
 )]
 
 mod approval;
-mod harness;
-mod isolation;
-mod migrate;
-mod plan;
-mod policy;
-mod gateway;
 mod audit;
+mod embedded;
 mod gateway;
 mod harness;
 mod intake;
 mod isolation;
 mod migrate;
 mod notify;
+mod plan;
+mod policy;
+mod serve;
 mod store;

@@ -42,7 +42,7 @@ pub struct List {
 
 /// `audit list`.
 #[derive(Debug, Clone, Args)]
-pub(super) struct AuditList {
+pub struct AuditList {
     /// plan.create, approval.grant, execution.finish, …
     #[arg(long)]
     action: Option<String>,

@@ -21,6 +21,8 @@ use super::Exit;
 use http::Api;
 use output::{Format, Output};
 
+pub use incident::AuditList;
+
 /// How to reach the gateway and how to show what it says; the same for every client command.
 #[derive(Debug, Clone, Args)]
 pub struct Common {
@@ -68,10 +70,6 @@ pub enum Command {
     Token(token::Command),
 }
 
-/// `carapulse audit list`; the integrating command tree places it beside `audit verify`.
-#[derive(Debug, Clone, Args)]
-pub struct AuditList(incident::AuditList);
-
 /// Runs a client command.
 pub async fn run(common: &Common, command: Command) -> anyhow::Result<Exit> {
     let output = Output::new(common);
@@ -89,5 +87,5 @@ pub async fn run(common: &Common, command: Command) -> anyhow::Result<Exit> {
 
 /// Runs `audit list`.
 pub async fn audit_list(common: &Common, list: AuditList) -> anyhow::Result<Exit> {
-    incident::audit_list(&Api::connect(common)?, &Output::new(common), list.0).await
+    incident::audit_list(&Api::connect(common)?, &Output::new(common), list).await
 }

@@ -77,10 +77,6 @@ pub(super) async fn find(
     })
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "finding installed programs is what these variables are for"
-)]
 fn installed() -> Vec<PathBuf> {
     let named = env::var_os("CARAPULSE_PG_BIN").map(PathBuf::from);
     let path = env::var_os("PATH").unwrap_or_default();
@@ -153,10 +149,6 @@ async fn fetch(settings: &Settings, major: u32, kept: &Path) -> Result<(), Error
 }
 
 /// Where downloads are kept.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the cache folder's conventional variables"
-)]
 fn downloads(account: &Account) -> PathBuf {
     if account.drop_to().is_some() {
         return PathBuf::from("/var/lib/carapulse/postgres-binaries");

@@ -1,0 +1,125 @@
+//! `carapulse doctor`: whether this machine and this configuration can do the work, a line a thing.
+
+use crate::{
+    cli::{Exit, Failure},
+    config::{Config, Database, Objects},
+    domain::SystemClock,
+    roles::database::{self, ServerInUse},
+    store::{Address, Db, DbRole, migrate},
+};
+
+/// Beyond this, times of different machines are not comparable, and nothing is written.
+const MAX_SKEW_MILLIS: i64 = 2000;
+
+/// What was found about one thing.
+enum Finding {
+    Ok(String),
+    Warning(String),
+    Failed(String),
+}
+
+pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
+    let mut failures = 0;
+    let mut tell = |what: &str, finding: Finding| {
+        let (word, text) = match finding {
+            Finding::Ok(text) => ("ok", text),
+            Finding::Warning(text) => ("warning", text),
+            Finding::Failed(text) => {
+                failures += 1;
+                ("FAILED", text)
+            }
+        };
+        outln!("{word:<8} {what:<12} {text}");
+    };
+    match config.document() {
+        Ok(_) => tell("config", Finding::Ok("every section is right".to_owned())),
+        Err(error) => tell("config", Finding::Failed(error.to_string())),
+    }
+    for warning in super::config::warnings(config) {
+        tell("config", Finding::Warning(warning));
+    }
+    check_database(config, &mut tell).await;
+    tell("objects", check_objects(config).await);
+    match failures {
+        0 => Ok(()),
+        1 => Err(Failure::of(Exit::Failed, "one check failed")),
+        n => Err(Failure::of(Exit::Failed, format!("{n} checks failed"))),
+    }
+}
+
+async fn check_database(config: &Config, tell: &mut impl FnMut(&str, Finding)) {
+    let found = match config.get::<Database>() {
+        Ok(database) => database::configured(config, &database, DbRole::Gateway),
+        Err(_) => return,
+    };
+    match found {
+        Ok(Some(address)) => look_into(&address, tell).await,
+        Ok(None) => match database::borrow_own(config).await {
+            Ok(ServerInUse { address, server }) => {
+                look_into(&address.with_user(DbRole::Gateway.name(), None), tell).await;
+                if let Err(error) = server.stop().await {
+                    tell("database", Finding::Warning(error.to_string()));
+                }
+            }
+            Err(error) => tell("database", Finding::Failed(format!("{error:#}"))),
+        },
+        Err(error) => tell("database", Finding::Failed(format!("{error:#}"))),
+    }
+}
+
+async fn look_into(address: &Address, tell: &mut impl FnMut(&str, Finding)) {
+    let db = match Db::open(address, DbRole::Gateway, 1).await {
+        Ok(db) => db,
+        Err(error) => return tell("database", Finding::Failed(format!("{address}: {error}"))),
+    };
+    tell("database", Finding::Ok(address.to_string()));
+    tell("schema", schema(&db).await);
+    tell("clock", clock(&db).await);
+    db.close().await;
+}
+
+async fn schema(db: &Db) -> Finding {
+    match migrate::check(db).await {
+        Ok(migrate::SchemaState::Current(version)) => Finding::Ok(format!("version {version}")),
+        Ok(migrate::SchemaState::Ahead { applied, wanted }) => {
+            Finding::Warning(format!("version {applied} is newer than this binary's {wanted}"))
+        }
+        Ok(migrate::SchemaState::Behind { applied, wanted }) => Finding::Failed(format!(
+            "version {applied}, but {wanted} is needed: run `carapulse migrate up`"
+        )),
+        Err(error) => Finding::Failed(error.to_string()),
+    }
+}
+
+async fn clock(db: &Db) -> Finding {
+    match db.clock_skew_millis(&SystemClock).await {
+        Ok(skew) if skew.abs() > MAX_SKEW_MILLIS => Finding::Failed(format!(
+            "this machine's clock is {skew} ms from the database's, more than {MAX_SKEW_MILLIS}: \
+             nothing may be written until it is set"
+        )),
+        Ok(skew) => Finding::Ok(format!("{skew} ms from the database's")),
+        Err(error) => Finding::Failed(error.to_string()),
+    }
+}
+
+async fn check_objects(config: &Config) -> Finding {
+    let probe = async {
+        let objects: Objects = config.get().map_err(|error| error.to_string())?;
+        let store = objects
+            .open(config.data_dir())
+            .map_err(|error| error.to_string())?;
+        let digest = store
+            .put(b"carapulse doctor")
+            .await
+            .map_err(|error| error.to_string())?;
+        store
+            .get(&digest)
+            .await
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    match probe.await {
+        Ok(()) => Finding::Ok("written and read".to_owned()),
+        Err::<(), String>(error) => Finding::Failed(error),
+    }
+}
