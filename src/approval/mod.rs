@@ -16,6 +16,6 @@ pub mod store;
 pub use approved::{Approved, consume};
 pub use decide::{Granted, deny, grant, revoke};
 pub use duties::{Refused, may_approve};
-pub use error::Error;
+pub use error::{Error, record_refusal};
 pub use request::{expire_due, request};
 pub use store::{Approval, ApprovalStatus};

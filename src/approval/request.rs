@@ -5,10 +5,10 @@ use serde_json::json;
 use super::{ApprovalStatus, Error, Refused, store};
 use crate::{
     audit,
-    domain::{ApprovalId, OpCtx, TenantId, Tier},
+    domain::{ApprovalId, OpCtx, Tier},
     notify::{self, Notification},
-    plan::{Checked, PlanStatus},
-    store::{Tx, job},
+    plan::{Checked, PlanStatus, store as plans},
+    store::{Error as StoreError, Tx, job},
 };
 
 /// Asks people to approve a plan that was inserted in this transaction or before. Older plans of the same incident, and their
@@ -24,9 +24,8 @@ pub async fn request(tx: &mut Tx, ctx: &OpCtx, checked: &Checked) -> Result<Appr
         .into());
     }
     if let Some(incident) = doc.incident_id {
-        for plan_id in crate::plan::store::supersede_older(tx, ctx, incident, doc.plan_id).await? {
-            store::close_open(tx, plan_id, ApprovalStatus::Revoked, &ctx.actor.name).await?;
-        }
+        plans::supersede_older(tx, ctx, incident, doc.plan_id).await?;
+        store::close_superseded(tx, incident, &ctx.actor.name).await?;
     }
     let ttl_secs = i64::from(doc.constraints.approval_ttl_secs);
     let approval_id: ApprovalId = ctx.id();
@@ -64,10 +63,10 @@ pub const EXPIRY_JOB: &str = "expiry";
 
 /// Expires what nobody answered, or started, in time, with its plan. Returns how many, and when to look again.
 pub async fn expire_due(tx: &mut Tx, ctx: &OpCtx) -> Result<(u32, Option<i64>), Error> {
-    let due = store::lock_due(tx).await?;
-    let count = u32::try_from(due.len()).unwrap_or(u32::MAX);
-    for (approval_id, plan_id, status) in due {
-        store::update_status(
+    let mut count = 0;
+    for (approval_id, plan_id, status) in store::list_due(tx).await? {
+        let plan = plans::lock_status(tx, plan_id).await?;
+        match store::update_status(
             tx,
             approval_id,
             status,
@@ -75,12 +74,16 @@ pub async fn expire_due(tx: &mut Tx, ctx: &OpCtx) -> Result<(u32, Option<i64>), 
             "system:expiry",
             None,
         )
-        .await?;
-        let from = match status {
-            ApprovalStatus::Granted => PlanStatus::Approved,
-            _ => PlanStatus::PendingApproval,
-        };
-        crate::plan::store::update_status(tx, ctx, plan_id, from, PlanStatus::Expired).await?;
+        .await
+        {
+            Ok(()) => count += 1,
+            // Somebody answered while we waited for the plan: look again next time.
+            Err(StoreError::Conflict { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        if plan.may_become(PlanStatus::Expired) {
+            plans::update_status(tx, ctx, plan_id, plan, PlanStatus::Expired).await?;
+        }
         let event = audit::Event::new(
             "approval.expire",
             json!({ "approval_id": approval_id, "was": status }),
@@ -90,7 +93,6 @@ pub async fn expire_due(tx: &mut Tx, ctx: &OpCtx) -> Result<(u32, Option<i64>), 
         .plan(plan_id);
         audit::record(tx, ctx, event).await?;
     }
-    let tenant: &TenantId = &ctx.tenant;
-    tracing::debug!(%tenant, count, "expired approvals");
+    tracing::debug!(tenant = %ctx.tenant, count, "expired approvals");
     Ok((count, store::next_due_secs(tx).await?))
 }

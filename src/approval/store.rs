@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::{ApprovalId, Digest, IdentityId, PersonId, PlanId, Tier, plan::PlanDoc},
+    domain::{ApprovalId, Digest, IdentityId, IncidentId, PersonId, PlanId, Tier, plan::PlanDoc},
     store::{Error, Tx},
     warrant::statement::Signed,
 };
@@ -229,18 +229,13 @@ pub(super) async fn update_status(
     }
 }
 
-/// Closes whatever request of a plan is still open.
-pub(super) async fn close_open(
-    tx: &mut Tx,
-    plan_id: PlanId,
-    to: ApprovalStatus,
-    by: &str,
-) -> Result<(), Error> {
+/// Closes the open requests of the incident's superseded plans.
+pub(super) async fn close_superseded(tx: &mut Tx, incident: IncidentId, by: &str) -> Result<(), Error> {
     sqlx::query!(
-        "UPDATE approval SET status = $2, decided_at = db_now(), decided_by = $3
-         WHERE tenant_id = current_tenant() AND plan_id = $1 AND status IN ('pending', 'granted')",
-        plan_id.uuid(),
-        to.as_str(),
+        "UPDATE approval SET status = 'revoked', decided_at = db_now(), decided_by = $2
+         FROM plan p WHERE p.plan_id = approval.plan_id AND p.tenant_id = current_tenant() AND p.incident_id = $1
+           AND p.status = 'superseded' AND approval.tenant_id = current_tenant() AND approval.status IN ('pending', 'granted')",
+        incident.uuid(),
         by,
     )
     .execute(&mut **tx)
@@ -288,12 +283,12 @@ pub async fn find_grant(tx: &mut Tx, approval_id: ApprovalId) -> Result<Option<S
     .transpose()
 }
 
-/// Open requests whose time has passed, locked, and the plans that they are of.
-pub(super) async fn lock_due(tx: &mut Tx) -> Result<Vec<(ApprovalId, PlanId, ApprovalStatus)>, Error> {
+/// Open requests whose time has passed, and the plans that they are of. Not locked: plans are locked before approvals.
+pub(super) async fn list_due(tx: &mut Tx) -> Result<Vec<(ApprovalId, PlanId, ApprovalStatus)>, Error> {
     let rows = sqlx::query!(
         "SELECT approval_id, plan_id, status FROM approval
          WHERE tenant_id = current_tenant() AND status IN ('pending', 'granted') AND expires_at <= db_now()
-         ORDER BY approval_id LIMIT 200 FOR UPDATE SKIP LOCKED"
+         ORDER BY plan_id LIMIT 200"
     )
     .fetch_all(&mut **tx)
     .await?;

@@ -11,6 +11,7 @@ macro_rules! outln {
 mod audit;
 pub mod client;
 mod config;
+mod demo;
 mod doctor;
 pub mod exit;
 mod healthcheck;
@@ -48,6 +49,8 @@ enum Command {
     Serve(serve::Serve),
     /// Change the database's schema
     Migrate(migrate::Migrate),
+    /// Play a whole incident on this machine: no cluster, no key, no set-up
+    Demo(demo::Demo),
     /// Prove evidence and the audit log
     #[command(subcommand)]
     Audit(audit::Command),
@@ -103,6 +106,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let command = match cli.command {
         Command::Init(init) => return init::run(&init).map(|()| Exit::Ok),
         Command::Postgres(command) => return postgres::run(command).await.map(|()| Exit::Ok),
+        Command::Demo(demo) => return demo::run(&demo).await,
         Command::Audit(audit::Command::List(list)) => return client::audit_list(&cli.client, *list).await,
         Command::Audit(command) => return audit::run(&command).await,
         Command::Client(command) => return client::run(&cli.client, command).await,
@@ -118,7 +122,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Config(command) => config::run(command, &config)?,
         Command::Doctor => doctor::run(&config).await?,
         Command::Healthcheck(check) => healthcheck::run(&check, &config).await?,
-        Command::Init(_) | Command::Postgres(_) | Command::Audit(_) | Command::Client(_) => {}
+        Command::Demo(_) | Command::Audit(_) | Command::Client(_) | Command::Init(_) | Command::Postgres(_) => {}
     }
     Ok(Exit::Ok)
 }

@@ -56,6 +56,17 @@ pub fn verifying_key(text: &str) -> Result<VerifyingKey, KeyError> {
     VerifyingKey::from_bytes(&bytes).map_err(|_| KeyError::Form("the public key".to_owned()))
 }
 
+/// Reads the 32 bytes of a public key: base64 as it is, or a reference to where it lies.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn public_bytes(text: &str) -> Result<[u8; 32], KeyError> {
+    match text.parse() {
+        Ok(reference) => decode_key(&reference),
+        Err(_) => decode(text).ok_or_else(|| KeyError::Form("the public key".to_owned())),
+    }
+}
+
 /// Reads 32 bytes.
 ///
 /// # Errors
@@ -91,6 +102,11 @@ const ALL: &[(&str, Kind, &str)] = &[
         "checkpoint_key",
         Kind::Ed25519,
         "signs checkpoints of the audit log (orchestrator)",
+    ),
+    (
+        "sandbox_key",
+        Kind::Ed25519,
+        "signs the answers of a sandbox (sandbox)",
     ),
     ("sealing_key", Kind::X25519, "opens sealed credentials (sandbox)"),
     (

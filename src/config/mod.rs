@@ -30,7 +30,7 @@ pub use database::{Database, RoleLogin};
 pub use error::Error;
 pub use gateway::Gateway;
 pub use intake::Intake;
-pub use keys::{KeyError, Secrets, decode_key, signing_key, verifying_key};
+pub use keys::{KeyError, Secrets, decode_key, public_bytes, signing_key, verifying_key};
 pub use load::{Config, Sources};
 pub use log::{Log, LogFormat};
 pub use notify::Notify;

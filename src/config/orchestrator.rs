@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ListenAddr, Section};
-use crate::domain::SecretRef;
+use crate::{domain::SecretRef, plan::Timing};
 
 /// Investigations, executions, background work.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,8 @@ pub struct Orchestrator {
     pub concurrency: usize,
     /// Pause between two looks for work, in milliseconds.
     pub poll_interval_ms: u64,
+    /// How success of automatic plans is measured: when, how long, how often.
+    pub verification: Timing,
     /// Pause between two looks for what has expired, in seconds.
     pub expiry_interval_secs: u64,
 }
@@ -33,6 +35,7 @@ impl Default for Orchestrator {
             lease_secs: 5,
             concurrency: 16,
             poll_interval_ms: 100,
+            verification: Timing::default(),
             expiry_interval_secs: 5,
         }
     }

@@ -19,6 +19,9 @@ pub struct Sandbox {
     /// The X25519 key to which credentials are sealed. Default: `sealing_key` among the data folder's secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sealing_key: Option<SecretRef>,
+    /// The Ed25519 key that signs its answers. Default: `sandbox_key` among the data folder's secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signing_key: Option<SecretRef>,
     /// How jobs are confined.
     pub profile: SandboxProfile,
 }
@@ -42,6 +45,7 @@ impl Default for Sandbox {
             http_addr: ListenAddr::port(8091),
             router_public_key: None,
             sealing_key: None,
+            signing_key: None,
             profile: SandboxProfile::Auto,
         }
     }

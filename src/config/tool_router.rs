@@ -46,6 +46,8 @@ pub enum SandboxChoice {
         url: url::Url,
         /// The public half of its sealing key: base64, or where that is.
         public_key: String,
+        /// The public key that verifies its answers: base64, or where that is.
+        signing_public_key: String,
     },
 }
 

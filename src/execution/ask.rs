@@ -18,11 +18,26 @@ pub async fn cancel(tx: &mut Tx, ctx: &OpCtx, id: ExecutionId) -> Result<(), Err
     let execution = list::get(tx, id).await?;
     match execution.status.as_str() {
         "pending" | "running" => {}
-        "needs_attention" => return Err(status(&execution.status, "settle it with `exec resolve` or `exec rollback`")),
+        "needs_attention" => {
+            return Err(status(
+                &execution.status,
+                "settle it with `exec resolve` or `exec rollback`",
+            ));
+        }
         "rolling_back" => return Err(status(&execution.status, "it is already being undone")),
         _ => return Err(status(&execution.status, "it is over")),
     }
-    ask(tx, ctx, id, "execution.cancel", &JournalEvent::CancelRequested { by: ctx.actor.name.clone() }, None).await
+    ask(
+        tx,
+        ctx,
+        id,
+        "execution.cancel",
+        &JournalEvent::CancelRequested {
+            by: ctx.actor.name.clone(),
+        },
+        None,
+    )
+    .await
 }
 
 /// Asks to undo what was done. For an execution in `needs_attention`, by an approver other than the requester.
@@ -31,9 +46,16 @@ pub async fn rollback(tx: &mut Tx, ctx: &OpCtx, id: ExecutionId, note: Option<&s
     match execution.status.as_str() {
         "running" => {}
         "needs_attention" => may_settle(&ctx.actor, &list::plan_of(tx, id).await?)?,
-        _ => return Err(status(&execution.status, "only a running or suspended execution can be rolled back")),
+        _ => {
+            return Err(status(
+                &execution.status,
+                "only a running or suspended execution can be rolled back",
+            ));
+        }
     }
-    let event = JournalEvent::RollbackRequested { by: ctx.actor.name.clone() };
+    let event = JournalEvent::RollbackRequested {
+        by: ctx.actor.name.clone(),
+    };
     ask(tx, ctx, id, "execution.rollback", &event, note).await
 }
 
@@ -48,14 +70,21 @@ pub async fn resolve(
 ) -> Result<(), Error> {
     let execution = list::get(tx, id).await?;
     if execution.status != "needs_attention" {
-        return Err(status(&execution.status, "only an execution in needs_attention can be resolved"));
+        return Err(status(
+            &execution.status,
+            "only an execution in needs_attention can be resolved",
+        ));
     }
     let doc = list::plan_of(tx, id).await?;
     may_settle(&ctx.actor, &doc)?;
     if doc.step(step).is_none() {
         return Err(Error::NoSuchStep { step, resolution });
     }
-    let event = JournalEvent::Resolved { step, resolution, by: ctx.actor.name.clone() };
+    let event = JournalEvent::Resolved {
+        step,
+        resolution,
+        by: ctx.actor.name.clone(),
+    };
     ask(tx, ctx, id, "execution.resolve", &event, note).await
 }
 
@@ -69,7 +98,10 @@ async fn ask(
 ) -> Result<(), Error> {
     store::insert_request(tx, ctx, id, event, note).await?;
     let details = json!({ "request": event, "note": note.unwrap_or_default() });
-    let entry = audit::Event::new(action, details).subject(id.uuid()).execution(id).decision(audit::Decision::Allow);
+    let entry = audit::Event::new(action, details)
+        .subject(id.uuid())
+        .execution(id)
+        .decision(audit::Decision::Allow);
     audit::record(tx, ctx, entry).await?;
     job::enqueue(tx, JOB, &ctx.tenant, Some(id.uuid()), 0).await?;
     Ok(())
@@ -92,5 +124,8 @@ fn may_settle(actor: &Actor, doc: &PlanDoc) -> Result<(), Error> {
 }
 
 fn status(status: &str, remedy: &'static str) -> Error {
-    Error::Status { status: status.to_owned(), remedy }
+    Error::Status {
+        status: status.to_owned(),
+        remedy,
+    }
 }

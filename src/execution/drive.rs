@@ -68,7 +68,9 @@ impl Driver {
 
     /// Drives the execution that `lease` is about until it has to wait or `stop` asks for the lease back.
     pub(super) async fn drive(&self, lease: &Lease, stop: &CancellationToken) -> Result<Pause, Error> {
-        let Some(subject) = lease.subject else { return Ok(Pause::Over) };
+        let Some(subject) = lease.subject else {
+            return Ok(Pause::Over);
+        };
         let id = ExecutionId::from(subject);
         let ctx = OpCtx::system("engine", lease.tenant.clone());
         let mut news = News::Nothing;
@@ -142,7 +144,12 @@ impl Driver {
                 return None;
             }
         };
-        let event = JournalEvent::Probed { step: act.step, direction: act.direction, attempt: act.attempt, report };
+        let event = JournalEvent::Probed {
+            step: act.step,
+            direction: act.direction,
+            attempt: act.attempt,
+            report,
+        };
         (report != ProbeReport::Running).then_some(event)
     }
 
@@ -158,9 +165,27 @@ impl Driver {
         let mut tx = self.db.begin(&ctx.tenant).await?;
         let status = store::fail_changed(&mut tx, id, epoch).await?;
         store::release_targets(&mut tx, id).await?;
-        let event = audit::Event::new("execution.refused", json!({ "code": "digest_mismatch", "status": status }));
-        audit::record(&mut tx, ctx, event.subject(id.uuid()).execution(id).decision(audit::Decision::Deny)).await?;
-        page(&mut tx, ctx, id, Kind::NeedsAttention, "the stored plan is not the one that was approved").await?;
+        let event = audit::Event::new(
+            "execution.refused",
+            json!({ "code": "digest_mismatch", "status": status }),
+        );
+        audit::record(
+            &mut tx,
+            ctx,
+            event
+                .subject(id.uuid())
+                .execution(id)
+                .decision(audit::Decision::Deny),
+        )
+        .await?;
+        page(
+            &mut tx,
+            ctx,
+            id,
+            Kind::NeedsAttention,
+            "the stored plan is not the one that was approved",
+        )
+        .await?;
         tx.commit().await?;
         Ok(Pause::Over)
     }
@@ -179,7 +204,10 @@ async fn take_news(
         News::Looked(look) => {
             store::insert_evidence(tx, ctx, loaded.execution_id, &look.judged).await?;
             let verdict = with_required_evidence(tx, loaded, look.verdict).await?;
-            JournalEvent::Looked { verdict, last: window_over(loaded) }
+            JournalEvent::Looked {
+                verdict,
+                last: window_over(loaded),
+            }
         }
     };
     push(loaded, events, event);
@@ -191,7 +219,11 @@ async fn with_required_evidence(tx: &mut Tx, loaded: &Loaded, verdict: Verdict) 
     let required = loaded.doc.steps.iter().flat_map(|step| &step.evidence_required);
     let present = store::evidence_kinds(tx, loaded.execution_id).await?;
     let missing = required.into_iter().any(|kind| !present.contains(kind));
-    Ok(if missing && verdict == Verdict::Met { Verdict::Unknown } else { verdict })
+    Ok(if missing && verdict == Verdict::Met {
+        Verdict::Unknown
+    } else {
+        verdict
+    })
 }
 
 async fn take_requests(
@@ -210,7 +242,8 @@ async fn take_requests(
             Err(illegal) => {
                 store::settle_request(tx, request.request_id, Some(&illegal.to_string())).await?;
                 let details = json!({ "by": request.by, "why": illegal.to_string() });
-                let event = audit::Event::new("execution.request_refused", details).decision(audit::Decision::Deny);
+                let event =
+                    audit::Event::new("execution.request_refused", details).decision(audit::Decision::Deny);
                 audit::record(tx, ctx, event.execution(loaded.execution_id)).await?;
             }
         }
@@ -227,7 +260,13 @@ async fn check_limits(tx: &mut Tx, loaded: &mut Loaded, events: &mut Vec<Journal
     if loaded.started_at.is_some_and(|start| loaded.now - start > limit) {
         push(loaded, events, JournalEvent::DeadlinePassed);
     } else if store::frozen(tx).await? {
-        push(loaded, events, JournalEvent::Held { code: "frozen".to_owned() });
+        push(
+            loaded,
+            events,
+            JournalEvent::Held {
+                code: "frozen".to_owned(),
+            },
+        );
     }
     Ok(())
 }
@@ -256,11 +295,27 @@ async fn decide(
                 }
                 push(loaded, events, JournalEvent::Started);
             }
-            Command::Act { step, direction, attempt } => {
-                push(loaded, events, JournalEvent::Intended { step, direction, attempt });
+            Command::Act {
+                step,
+                direction,
+                attempt,
+            } => {
+                push(
+                    loaded,
+                    events,
+                    JournalEvent::Intended {
+                        step,
+                        direction,
+                        attempt,
+                    },
+                );
                 return Ok(Then::Act(named(step, direction, attempt)));
             }
-            Command::Probe { step, direction, attempt } => {
+            Command::Probe {
+                step,
+                direction,
+                attempt,
+            } => {
                 return Ok(Then::Probe(named(step, direction, attempt)));
             }
             Command::Look => return Ok(look_or_wait(loaded, events)),
@@ -275,12 +330,19 @@ async fn decide(
 
 fn look_or_wait(loaded: &Loaded, events: &[JournalEvent]) -> Then {
     let verification = &loaded.doc.verification;
-    if events.iter().any(|event| matches!(event, JournalEvent::Looked { .. })) {
-        return Then::Pause(Pause::For(Duration::from_secs(u64::from(verification.interval_secs.max(1)))));
+    if events
+        .iter()
+        .any(|event| matches!(event, JournalEvent::Looked { .. }))
+    {
+        return Then::Pause(Pause::For(Duration::from_secs(u64::from(
+            verification.interval_secs.max(1),
+        ))));
     }
     let Some(since) = loaded.verifying_since else {
         // Verification begins with this commit; the clock starts there.
-        return Then::Pause(Pause::For(Duration::from_secs(u64::from(verification.settle_secs))));
+        return Then::Pause(Pause::For(Duration::from_secs(u64::from(
+            verification.settle_secs,
+        ))));
     };
     let first = since + TimeDelta::seconds(i64::from(verification.settle_secs));
     let passed = (loaded.now - first).num_milliseconds();
@@ -293,7 +355,9 @@ fn look_or_wait(loaded: &Loaded, events: &[JournalEvent]) -> Then {
 fn window_over(loaded: &Loaded) -> bool {
     let verification = &loaded.doc.verification;
     let whole = i64::from(verification.settle_secs) + i64::from(verification.window_secs);
-    loaded.verifying_since.is_some_and(|since| loaded.now - since >= TimeDelta::seconds(whole))
+    loaded
+        .verifying_since
+        .is_some_and(|since| loaded.now - since >= TimeDelta::seconds(whole))
 }
 
 /// Tells people and the audit log what changed with this commit.
@@ -312,7 +376,12 @@ async fn tell(tx: &mut Tx, ctx: &OpCtx, loaded: &Loaded, before: &State) -> Resu
     };
     let reason = now.reason.clone().unwrap_or_default();
     let event = audit::Event::new(action, json!({ "status": now.status(), "reason": reason }));
-    audit::record(tx, ctx, event.subject(id.uuid()).plan(loaded.doc.plan_id).execution(id)).await?;
+    audit::record(
+        tx,
+        ctx,
+        event.subject(id.uuid()).plan(loaded.doc.plan_id).execution(id),
+    )
+    .await?;
     match (now.phase, now.status()) {
         (Phase::Attention, _) => page(tx, ctx, id, Kind::NeedsAttention, &reason).await,
         (Phase::Ended, "rollback_failed") => page(tx, ctx, id, Kind::RollbackFailed, &reason).await,
@@ -349,6 +418,8 @@ fn push(loaded: &mut Loaded, events: &mut Vec<JournalEvent>, event: JournalEvent
 
 fn running(state: &State) -> bool {
     let is = |status| status == RunStatus::Running;
-    state.steps.iter().any(|step| is(step.forward.status) || is(step.rollback.status))
+    state
+        .steps
+        .iter()
+        .any(|step| is(step.forward.status) || is(step.rollback.status))
 }
-

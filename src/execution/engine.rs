@@ -33,7 +33,11 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lease_secs: 5, concurrency: 16, poll: Duration::from_millis(100) }
+        Self {
+            lease_secs: 5,
+            concurrency: 16,
+            poll: Duration::from_millis(100),
+        }
     }
 }
 
@@ -51,7 +55,12 @@ impl Embedded {
     #[must_use]
     pub fn new(db: Db, client: Client, owner: Uuid, settings: Settings) -> Self {
         let driver = Arc::new(Driver::new(db.clone(), client));
-        Self { db, driver, owner, settings }
+        Self {
+            db,
+            driver,
+            owner,
+            settings,
+        }
     }
 
     /// Drives executions until `stop`; then waits for the turns under way, whose leases are handed back.
@@ -60,7 +69,9 @@ impl Embedded {
         let mut turns = JoinSet::new();
         while !stop.is_cancelled() {
             while turns.try_join_next().is_some() {}
-            let Ok(slot) = slots.clone().acquire_owned().await else { break };
+            let Ok(slot) = slots.clone().acquire_owned().await else {
+                break;
+            };
             match job::lease(&self.db, &[JOB], self.owner, self.settings.lease_secs).await {
                 Ok(Some(lease)) => {
                     let (engine, stop) = (self.clone(), stop.clone());
@@ -90,7 +101,11 @@ impl Embedded {
     /// Drives one execution as far as it goes now, and hands the lease back with the time of the next turn.
     async fn turn(&self, lease: &Lease, stop: &CancellationToken) {
         let execution = lease.subject.map(crate::domain::ExecutionId::from);
-        let span = tracing::info_span!("execution", execution_id = execution.map(tracing::field::display), epoch = lease.epoch);
+        let span = tracing::info_span!(
+            "execution",
+            execution_id = execution.map(tracing::field::display),
+            epoch = lease.epoch
+        );
         let result = tokio::select! {
             result = self.driver.drive(lease, stop) => result,
             () = self.keep(lease) => Err(Error::LostLease),
@@ -101,7 +116,8 @@ impl Embedded {
             Err(Error::LostLease) => Ok(()),
             Err(error) => {
                 span.in_scope(|| tracing::warn!(%error, "the execution's turn failed; it is tried again"));
-                self.hand_back(lease, Duration::from_secs(2), Some(&error.to_string())).await
+                self.hand_back(lease, Duration::from_secs(2), Some(&error.to_string()))
+                    .await
             }
         };
         if let Err(error) = handed {

@@ -78,16 +78,22 @@ pub async fn list(
 /// The steps of an execution with how far each has come.
 pub async fn steps(tx: &mut Tx, id: ExecutionId) -> Result<Vec<StepRow>, Error> {
     let (doc, state) = store::plan_and_state(tx, id).await?.ok_or(Error::NotFound(id))?;
-    let word = |status| serde_json::to_value(status).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
-    let row = |(ordinal, (step, run)): (u32, (&crate::domain::plan::Step, &super::machine::StepState))| StepRow {
-        ordinal,
-        stage: step.stage.as_str().to_owned(),
-        tool: step.tool.clone(),
-        action: step.action.clone(),
-        status: word(run.forward.status),
-        attempts: run.forward.attempt,
-        rollback_status: (run.rollback.attempt > 0).then(|| word(run.rollback.status)),
+    let word = |status| {
+        serde_json::to_value(status)
+            .ok()
+            .and_then(|v| v.as_str().map(str::to_owned))
+            .unwrap_or_default()
     };
+    let row =
+        |(ordinal, (step, run)): (u32, (&crate::domain::plan::Step, &super::machine::StepState))| StepRow {
+            ordinal,
+            stage: step.stage.as_str().to_owned(),
+            tool: step.tool.clone(),
+            action: step.action.clone(),
+            status: word(run.forward.status),
+            attempts: run.forward.attempt,
+            rollback_status: (run.rollback.attempt > 0).then(|| word(run.rollback.status)),
+        };
     Ok((0..).zip(doc.steps.iter().zip(&state.steps)).map(row).collect())
 }
 
@@ -96,5 +102,8 @@ pub(super) async fn get(tx: &mut Tx, id: ExecutionId) -> Result<Execution, Error
 }
 
 pub(super) async fn plan_of(tx: &mut Tx, id: ExecutionId) -> Result<PlanDoc, Error> {
-    store::plan_and_state(tx, id).await?.map(|(doc, _)| doc).ok_or(Error::NotFound(id))
+    store::plan_and_state(tx, id)
+        .await?
+        .map(|(doc, _)| doc)
+        .ok_or(Error::NotFound(id))
 }

@@ -137,7 +137,11 @@ pub(super) async fn advance(
     )
     .fetch_one(&mut **tx)
     .await?;
-    if updated == 1 { Ok(()) } else { Err(Error::LostLease) }
+    if updated == 1 {
+        Ok(())
+    } else {
+        Err(Error::LostLease)
+    }
 }
 
 /// Ends an execution whose plan's bytes are no longer those that were approved: nothing can steer it any more.
@@ -165,13 +169,25 @@ pub(super) async fn open_requests(tx: &mut Tx, id: ExecutionId) -> Result<Vec<Re
         id.uuid(),
     );
     let rows = rows.fetch_all(&mut **tx).await?;
-    let read = |row: Row| Ok(Request { request_id: row.0, event: decode(&row.1)?, by: row.2 });
-    rows.into_iter().map(|r| read((r.request_id, r.event, r.requested_by))).collect()
+    let read = |row: Row| {
+        Ok(Request {
+            request_id: row.0,
+            event: decode(&row.1)?,
+            by: row.2,
+        })
+    };
+    rows.into_iter()
+        .map(|r| read((r.request_id, r.event, r.requested_by)))
+        .collect()
 }
 
 type Row = (Uuid, Vec<u8>, String);
 
-pub(super) async fn settle_request(tx: &mut Tx, request_id: Uuid, refused: Option<&str>) -> Result<(), Error> {
+pub(super) async fn settle_request(
+    tx: &mut Tx,
+    request_id: Uuid,
+    refused: Option<&str>,
+) -> Result<(), Error> {
     sqlx::query!(
         "UPDATE execution_request SET applied_at = db_now(), refused = $2 WHERE request_id = $1",
         request_id,
@@ -227,7 +243,9 @@ pub(super) async fn take_target(tx: &mut Tx, id: ExecutionId, target: TargetId) 
 }
 
 pub(super) async fn release_targets(tx: &mut Tx, id: ExecutionId) -> Result<(), Error> {
-    sqlx::query!("DELETE FROM target_lease WHERE execution_id = $1", id.uuid()).execute(&mut **tx).await?;
+    sqlx::query!("DELETE FROM target_lease WHERE execution_id = $1", id.uuid())
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 
@@ -296,7 +314,10 @@ pub(super) async fn find(tx: &mut Tx, id: ExecutionId) -> Result<Option<Executio
          FROM execution WHERE execution_id = $1",
         id.uuid(),
     );
-    row.fetch_optional(&mut **tx).await?.map(ListRow::read).transpose()
+    row.fetch_optional(&mut **tx)
+        .await?
+        .map(ListRow::read)
+        .transpose()
 }
 
 pub(super) async fn list(
@@ -317,7 +338,11 @@ pub(super) async fn list(
         plan.map(PlanId::uuid),
         limit,
     );
-    rows.fetch_all(&mut **tx).await?.into_iter().map(ListRow::read).collect()
+    rows.fetch_all(&mut **tx)
+        .await?
+        .into_iter()
+        .map(ListRow::read)
+        .collect()
 }
 
 pub(super) async fn plan_and_state(tx: &mut Tx, id: ExecutionId) -> Result<Option<(PlanDoc, State)>, Error> {
@@ -325,7 +350,9 @@ pub(super) async fn plan_and_state(tx: &mut Tx, id: ExecutionId) -> Result<Optio
         "SELECT e.state, p.doc FROM execution e JOIN plan p ON p.plan_id = e.plan_id WHERE e.execution_id = $1",
         id.uuid(),
     );
-    let Some(row) = row.fetch_optional(&mut **tx).await? else { return Ok(None) };
+    let Some(row) = row.fetch_optional(&mut **tx).await? else {
+        return Ok(None);
+    };
     let doc = PlanDoc::open(&row.doc).map_err(|_| Error::PlanChanged(id))?;
     Ok(Some((doc, decode(&row.state)?)))
 }

@@ -20,7 +20,10 @@ pub(super) enum NoTarget {
 /// between several; it never names one.
 pub(super) fn find_target<'a>(signal: &SignalFacts, targets: &'a [Target]) -> Result<&'a Target, NoTarget> {
     let service = signal.service.as_deref().ok_or(NoTarget::NoService)?;
-    let mut found: Vec<&Target> = targets.iter().filter(|t| t.services.contains_key(service)).collect();
+    let mut found: Vec<&Target> = targets
+        .iter()
+        .filter(|t| t.services.contains_key(service))
+        .collect();
     if found.is_empty() {
         return Err(NoTarget::NotRegistered);
     }
@@ -62,7 +65,11 @@ mod tests {
     };
 
     fn target(name: &str, namespace: &str, services: &[&str]) -> Target {
-        let context = ContextRef { namespace: namespace.into(), environment: "prod".into(), ..ContextRef::default() };
+        let context = ContextRef {
+            namespace: namespace.into(),
+            environment: "prod".into(),
+            ..ContextRef::default()
+        };
         Target {
             target_id: Uuid::nil().into(),
             name: name.into(),
@@ -73,7 +80,10 @@ mod tests {
             git: None,
             prometheus_url: None,
             kubernetes: None,
-            services: services.iter().map(|s| ((*s).to_owned(), format!("deployment/{s}"))).collect(),
+            services: services
+                .iter()
+                .map(|s| ((*s).to_owned(), format!("deployment/{s}")))
+                .collect(),
         }
     }
 
@@ -84,7 +94,10 @@ mod tests {
             alertname: "A".into(),
             severity: String::new(),
             service: service.map(str::to_owned),
-            labels: labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
+            labels: labels
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect::<BTreeMap<_, _>>(),
             starts_at: DateTime::UNIX_EPOCH,
             ends_at: None,
             status: SignalStatus::Firing,
@@ -93,14 +106,32 @@ mod tests {
 
     #[test]
     fn invariant_6_labels_choose_among_registered_targets_and_name_none() {
-        let targets = [target("a", "shop", &["checkout", "cart"]), target("b", "test", &["checkout"])];
+        let targets = [
+            target("a", "shop", &["checkout", "cart"]),
+            target("b", "test", &["checkout"]),
+        ];
         let found = |signal: &SignalFacts| find_target(signal, &targets).map(|t| t.name.clone());
         assert_eq!(found(&alert(Some("cart"), &[])), Ok("a".into()));
-        assert_eq!(found(&alert(Some("cart"), &[("namespace", "kube-system")])), Ok("a".into()));
-        assert_eq!(found(&alert(Some("checkout"), &[("namespace", "test")])), Ok("b".into()));
-        assert_eq!(found(&alert(Some("checkout"), &[])), Err(NoTarget::Ambiguous("a, b".into())));
-        assert_eq!(found(&alert(Some("checkout"), &[("namespace", "elsewhere")])), Err(NoTarget::NotRegistered));
-        assert_eq!(found(&alert(Some("payments"), &[("target", "a")])), Err(NoTarget::NotRegistered));
+        assert_eq!(
+            found(&alert(Some("cart"), &[("namespace", "kube-system")])),
+            Ok("a".into())
+        );
+        assert_eq!(
+            found(&alert(Some("checkout"), &[("namespace", "test")])),
+            Ok("b".into())
+        );
+        assert_eq!(
+            found(&alert(Some("checkout"), &[])),
+            Err(NoTarget::Ambiguous("a, b".into()))
+        );
+        assert_eq!(
+            found(&alert(Some("checkout"), &[("namespace", "elsewhere")])),
+            Err(NoTarget::NotRegistered)
+        );
+        assert_eq!(
+            found(&alert(Some("payments"), &[("target", "a")])),
+            Err(NoTarget::NotRegistered)
+        );
         assert_eq!(found(&alert(None, &[])), Err(NoTarget::NoService));
     }
 }

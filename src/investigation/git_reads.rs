@@ -12,17 +12,25 @@ use crate::{
 
 /// Reads a target through the tool-router.
 #[derive(Debug, Clone)]
-pub(super) struct Reads {
-    pub(super) ctx: OpCtx,
-    pub(super) client: Client,
-    pub(super) target_id: TargetId,
+pub struct Reads {
+    /// In whose name.
+    pub ctx: OpCtx,
+    /// The way there.
+    pub client: Client,
+    /// Which target repositories are read of.
+    pub target_id: TargetId,
 }
 
 impl Reads {
     async fn git(&self, action: &str, args: Value) -> Result<String, GitReadError> {
         let args: Args = serde_json::from_value(args).map_err(|e| GitReadError(e.to_string()))?;
-        let answer = self.client.read(&self.ctx, self.target_id, "git", action, &args).await;
-        answer.map(|answer| answer.text).map_err(|error| GitReadError(error.to_string()))
+        let answer = self
+            .client
+            .read(&self.ctx, self.target_id, "git", action, &args)
+            .await;
+        answer
+            .map(|answer| answer.text)
+            .map_err(|error| GitReadError(error.to_string()))
     }
 }
 
@@ -40,11 +48,13 @@ impl GitReader for Reads {
     }
 
     async fn show(&self, place: &GitPlace, commit: &str) -> Result<String, GitReadError> {
-        self.git("show", with_path(json!({ "commit": commit }), &place.path)).await
+        self.git("show", with_path(json!({ "commit": commit }), &place.path))
+            .await
     }
 
     async fn list(&self, place: &GitPlace, rev: &str) -> Result<String, GitReadError> {
-        self.git("ls", with_path(json!({ "revision": rev }), &place.path)).await
+        self.git("ls", with_path(json!({ "revision": rev }), &place.path))
+            .await
     }
 
     async fn file(&self, _: &GitPlace, rev: &str, path: &str) -> Result<String, GitReadError> {
@@ -54,8 +64,16 @@ impl GitReader for Reads {
 
 #[async_trait]
 impl PriorReader for Reads {
-    async fn read(&self, target_id: TargetId, tool: &str, action: &str, args: &Args) -> Result<Value, String> {
+    async fn read(
+        &self,
+        target_id: TargetId,
+        tool: &str,
+        action: &str,
+        args: &Args,
+    ) -> Result<Value, String> {
         let answer = self.client.read(&self.ctx, target_id, tool, action, args).await;
-        answer.map(|answer| answer.value).map_err(|error| error.to_string())
+        answer
+            .map(|answer| answer.value)
+            .map_err(|error| error.to_string())
     }
 }

@@ -33,15 +33,27 @@ pub(super) async fn look(
 }
 
 async fn sources(ctx: &OpCtx, client: &Client, target: &Target) -> Sources {
-    let reads = Reads { ctx: ctx.clone(), client: client.clone(), target_id: target.target_id };
+    let reads = Reads {
+        ctx: ctx.clone(),
+        client: client.clone(),
+        target_id: target.target_id,
+    };
     let kubernetes = match &target.kubernetes {
-        Some(place) => Some(Kubernetes::connect(&place.read_credential, &place.context).await.map_err(|e| e.to_string())),
+        Some(place) => Some(
+            Kubernetes::connect(&place.read_credential, &place.context)
+                .await
+                .map_err(|e| e.to_string()),
+        ),
         None => None,
     };
     let prometheus = target.prometheus_url.as_deref();
     Sources {
-        git: target.git.is_some().then(|| Arc::new(reads) as Arc<dyn context::GitReader>),
+        git: target
+            .git
+            .is_some()
+            .then(|| Arc::new(reads) as Arc<dyn context::GitReader>),
         kubernetes,
-        prometheus: prometheus.map(|url| Prometheus::new(url, None, HttpLimits::default()).map_err(|e| e.to_string())),
+        prometheus: prometheus
+            .map(|url| Prometheus::new(url, None, HttpLimits::default()).map_err(|e| e.to_string())),
     }
 }

@@ -14,4 +14,5 @@ mod store;
 mod work;
 
 pub use error::Error;
+pub use git_reads::Reads;
 pub use work::{Investigator, Settings};

@@ -26,7 +26,11 @@ pub(super) async fn propose(
     frozen: bool,
 ) -> Result<Checked, String> {
     let remedy = remedy(seen)?;
-    let reader = Reads { ctx: ctx.clone(), client: it.client.clone(), target_id: target.target_id };
+    let reader = Reads {
+        ctx: ctx.clone(),
+        client: it.client.clone(),
+        target_id: target.target_id,
+    };
     let requester = crate::domain::plan::Requester {
         name: ctx.actor.name.clone(),
         person_id: None,
@@ -47,10 +51,15 @@ pub(super) async fn propose(
         engine: &it.engine,
         target,
         reader: &reader,
-        flags: FlagsInput { frozen, ..FlagsInput::default() },
+        flags: FlagsInput {
+            frozen,
+            ..FlagsInput::default()
+        },
         managed: managed(&seen.snapshot),
     };
-    plan::check(ctx, draft, &with).await.map_err(|rejected| rejected.to_string())
+    plan::check(ctx, draft, &with)
+        .await
+        .map_err(|rejected| rejected.to_string())
 }
 
 /// Stores the plan, supersedes older ones of the incident and asks for approval, in the caller's transaction.
@@ -73,7 +82,9 @@ fn remedy(seen: &Seen) -> Result<Remedy, String> {
         (Verdict::Known, Some(remedy)) => Ok(remedy.clone()),
         (Verdict::Known, None) => {
             let why = seen.diagnosis.no_remedy_because.as_deref();
-            Err(why.unwrap_or("the cause is known, and no rule knows a remedy").to_owned())
+            Err(why
+                .unwrap_or("the cause is known, and no rule knows a remedy")
+                .to_owned())
         }
         (Verdict::Healthy, _) => Err("everything that was looked at is healthy".to_owned()),
         (Verdict::Unknown { why }, _) => Err(why.clone()),
@@ -81,7 +92,11 @@ fn remedy(seen: &Seen) -> Result<Remedy, String> {
 }
 
 fn summary(seen: &Seen, remedy: &Remedy) -> String {
-    let found = seen.diagnosis.findings.first().map(|finding| finding.title.as_str());
+    let found = seen
+        .diagnosis
+        .findings
+        .first()
+        .map(|finding| finding.title.as_str());
     found.map_or_else(|| remedy.to_string(), |found| format!("{remedy}: {found}"))
 }
 
@@ -89,10 +104,17 @@ fn summary(seen: &Seen, remedy: &Remedy) -> String {
 fn recovery(snapshot: &Snapshot) -> Vec<AssertionRequest> {
     let limit: f64 = ERROR_RATIO_LIMIT.parse().unwrap_or(0.05);
     let high = |value: &str| value.parse::<f64>().is_ok_and(|value| value > limit);
-    let ratios = snapshot.metrics.iter().filter(|fact| fact.role == MetricRole::ErrorRatio);
+    let ratios = snapshot
+        .metrics
+        .iter()
+        .filter(|fact| fact.role == MetricRole::ErrorRatio);
     let broken = ratios.filter(|fact| fact.series.iter().any(|series| high(&series.value)));
     let below = |fact: &crate::context::MetricFact| {
-        assertions::metric_below(&format!("{} fails less than {ERROR_RATIO_LIMIT}", fact.subject), &fact.expr, ERROR_RATIO_LIMIT)
+        assertions::metric_below(
+            &format!("{} fails less than {ERROR_RATIO_LIMIT}", fact.subject),
+            &fact.expr,
+            ERROR_RATIO_LIMIT,
+        )
     };
     broken.map(below).collect()
 }
@@ -100,15 +122,26 @@ fn recovery(snapshot: &Snapshot) -> Vec<AssertionRequest> {
 /// Workloads of the snapshot that an autoscaler owns.
 fn managed(snapshot: &Snapshot) -> std::collections::BTreeMap<String, Vec<String>> {
     let autoscalers = snapshot.kubernetes.iter().flat_map(|facts| &facts.autoscalers);
-    autoscalers.map(|hpa| (hpa.scales.to_string(), vec![format!("hpa/{}", hpa.name)])).collect()
+    autoscalers
+        .map(|hpa| (hpa.scales.to_string(), vec![format!("hpa/{}", hpa.name)]))
+        .collect()
 }
 
 fn digest(snapshot: &Snapshot) -> Result<Digest, String> {
-    snapshot.seal().map(|(_, digest)| digest).map_err(|e| e.to_string())
+    snapshot
+        .seal()
+        .map(|(_, digest)| digest)
+        .map_err(|e| e.to_string())
 }
 
 /// What an escalation tells people.
 pub(super) fn escalation(incident: IncidentId, why: &str, seen: Option<&Seen>) -> serde_json::Value {
-    let findings = seen.map(|seen| seen.diagnosis.findings.iter().map(|f| f.title.clone()).collect::<Vec<_>>());
+    let findings = seen.map(|seen| {
+        seen.diagnosis
+            .findings
+            .iter()
+            .map(|f| f.title.clone())
+            .collect::<Vec<_>>()
+    });
     json!({ "incident_id": incident, "why": why, "findings": findings.unwrap_or_default() })
 }

@@ -62,14 +62,22 @@ pub(super) async fn first_firing(tx: &mut Tx, id: IncidentId) -> Result<Option<S
         "SELECT body FROM signal WHERE incident_id = $1 AND status = 'firing' ORDER BY starts_at, fingerprint LIMIT 1",
         id.uuid(),
     );
-    let Some(body) = body.fetch_optional(&mut **tx).await? else { return Ok(None) };
-    serde_json::from_slice(&body).map(Some).map_err(|e| Error::Corrupt(format!("signal: {e}")))
+    let Some(body) = body.fetch_optional(&mut **tx).await? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&body)
+        .map(Some)
+        .map_err(|e| Error::Corrupt(format!("signal: {e}")))
 }
 
 /// All targets of the tenant, by name.
 pub(super) async fn targets(tx: &mut Tx) -> Result<Vec<Target>, Error> {
-    let docs = sqlx::query_scalar!("SELECT doc FROM target ORDER BY name LIMIT 1000").fetch_all(&mut **tx).await?;
-    docs.iter().map(|doc| canonical::from_bytes(doc).map_err(|e| Error::Corrupt(format!("target: {e}")))).collect()
+    let docs = sqlx::query_scalar!("SELECT doc FROM target ORDER BY name LIMIT 1000")
+        .fetch_all(&mut **tx)
+        .await?;
+    docs.iter()
+        .map(|doc| canonical::from_bytes(doc).map_err(|e| Error::Corrupt(format!("target: {e}"))))
+        .collect()
 }
 
 /// Whether the installation takes no writes now.

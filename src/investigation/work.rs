@@ -72,7 +72,14 @@ impl Investigator {
         owner: Uuid,
         settings: Settings,
     ) -> Self {
-        Self { db, client, catalog, engine, settings, owner }
+        Self {
+            db,
+            client,
+            catalog,
+            engine,
+            settings,
+            owner,
+        }
     }
 
     /// Works until `stop`. What fails is tried again, later and later.
@@ -103,7 +110,9 @@ impl Investigator {
             Err(error) => {
                 let pause_ms = 1000_i64 << lease.attempts.clamp(0, 8);
                 tracing::warn!(%error, incident = ?lease.subject, "the investigation failed; it is tried again in {pause_ms} ms");
-                job::hand_back(&self.db, lease, pause_ms, Some(&error.to_string())).await.map_err(Error::from)
+                job::hand_back(&self.db, lease, pause_ms, Some(&error.to_string()))
+                    .await
+                    .map_err(Error::from)
             }
         };
         if let Err(error) = ended {
@@ -118,14 +127,20 @@ impl Investigator {
     }
 
     async fn investigate(&self, lease: &Lease) -> Result<(), Error> {
-        let Some(id) = store::subject(lease.subject) else { return Ok(()) };
+        let Some(id) = store::subject(lease.subject) else {
+            return Ok(());
+        };
         let ctx = OpCtx::system("investigation", lease.tenant.clone());
         let mut tx = self.db.begin(&ctx.tenant).await?;
-        let Some(incident) = store::lock(&mut tx, id).await? else { return Ok(()) };
+        let Some(incident) = store::lock(&mut tx, id).await? else {
+            return Ok(());
+        };
         if !incident.open || !matches!(incident.stage.as_str(), "received" | "context" | "diagnosed") {
             return Ok(());
         }
-        let Some(signal) = store::first_firing(&mut tx, id).await? else { return Ok(()) };
+        let Some(signal) = store::first_firing(&mut tx, id).await? else {
+            return Ok(());
+        };
         let targets = store::targets(&mut tx).await?;
         let frozen = store::frozen(&mut tx).await?;
         tx.commit().await?;
@@ -153,12 +168,24 @@ impl Investigator {
             Err(why) => return self.escalate(ctx, id, Some(target), &why, Some(&seen)).await,
         };
         let mut tx = self.db.begin(&ctx.tenant).await?;
-        let Some(incident) = store::lock(&mut tx, id).await?.filter(|i| i.open && i.stage == "diagnosed") else {
+        let Some(incident) = store::lock(&mut tx, id)
+            .await?
+            .filter(|i| i.open && i.stage == "diagnosed")
+        else {
             return Ok(()); // it resolved itself, or somebody else went on
         };
-        if let Err(braked) = brake(&mut tx, target.target_id, &incident.group_key, &self.settings.brake).await? {
+        if let Err(braked) = brake(
+            &mut tx,
+            target.target_id,
+            &incident.group_key,
+            &self.settings.brake,
+        )
+        .await?
+        {
             tx.rollback().await?;
-            return self.escalate(ctx, id, Some(target), &braked.message, Some(&seen)).await;
+            return self
+                .escalate(ctx, id, Some(target), &braked.message, Some(&seen))
+                .await;
         }
         let plan_id = propose::request(&mut tx, ctx, id, target, &checked).await?;
         tx.commit().await?;
@@ -170,21 +197,36 @@ impl Investigator {
     /// Stores what was seen; a second run of the same stage stores nothing.
     async fn keep(&self, ctx: &OpCtx, id: IncidentId, target: &Target, seen: &Seen) -> Result<(), Error> {
         let mut tx = self.db.begin(&ctx.tenant).await?;
-        let Some(incident) = store::lock(&mut tx, id).await? else { return Ok(()) };
+        let Some(incident) = store::lock(&mut tx, id).await? else {
+            return Ok(());
+        };
         if incident.stage == "diagnosed" && incident.target_id == Some(target.target_id) {
             return Ok(());
         }
         let (snapshot_id, digest) = context::store::insert(&mut tx, ctx, &seen.snapshot).await?;
         diagnose::store::insert(&mut tx, ctx, id, Some(snapshot_id), &seen.diagnosis).await?;
         store::update_stage(&mut tx, id, "diagnosed", Some(target.target_id)).await?;
-        let details = json!({ "snapshot": digest, "verdict": seen.diagnosis.verdict.as_str(), "target": target.name });
-        audit::record(&mut tx, ctx, audit::Event::new("incident.diagnose", details).subject(id.uuid())).await?;
+        let details =
+            json!({ "snapshot": digest, "verdict": seen.diagnosis.verdict.as_str(), "target": target.name });
+        audit::record(
+            &mut tx,
+            ctx,
+            audit::Event::new("incident.diagnose", details).subject(id.uuid()),
+        )
+        .await?;
         Ok(tx.commit().await?)
     }
 
-    async fn observe_only(&self, ctx: &OpCtx, id: IncidentId, target: &Target, seen: &Seen) -> Result<(), Error> {
+    async fn observe_only(
+        &self,
+        ctx: &OpCtx,
+        id: IncidentId,
+        target: &Target,
+        seen: &Seen,
+    ) -> Result<(), Error> {
         let why = format!("target `{}` is in mode observe: nothing is proposed", target.name);
-        self.end(ctx, id, Some(target), "done", Severity::Info, &why, Some(seen)).await
+        self.end(ctx, id, Some(target), "done", Severity::Info, &why, Some(seen))
+            .await
     }
 
     async fn escalate(
@@ -195,10 +237,14 @@ impl Investigator {
         why: &str,
         seen: Option<&Seen>,
     ) -> Result<(), Error> {
-        self.end(ctx, id, target, "escalated", Severity::Page, why, seen).await
+        self.end(ctx, id, target, "escalated", Severity::Page, why, seen)
+            .await
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one row and one message, each with its own words")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one row and one message, each with its own words"
+    )]
     async fn end(
         &self,
         ctx: &OpCtx,
@@ -210,7 +256,9 @@ impl Investigator {
         seen: Option<&Seen>,
     ) -> Result<(), Error> {
         let mut tx = self.db.begin(&ctx.tenant).await?;
-        let Some(incident) = store::lock(&mut tx, id).await? else { return Ok(()) };
+        let Some(incident) = store::lock(&mut tx, id).await? else {
+            return Ok(());
+        };
         store::update_stage(&mut tx, id, stage, target.map(|t| t.target_id)).await?;
         let event = audit::Event::new("incident.escalate", json!({ "stage": stage, "why": why }));
         audit::record(&mut tx, ctx, event.subject(id.uuid())).await?;

@@ -220,14 +220,20 @@ pub async fn lock(tx: &mut Tx, plan_id: PlanId) -> Result<Stored, Error> {
     read(tx, plan_id, true).await
 }
 
+/// Locks a plan and says where it stands, without a look at its bytes: a plan that is corrupt can still be closed.
+pub async fn lock_status(tx: &mut Tx, plan_id: PlanId) -> Result<PlanStatus, Error> {
+    let status = sqlx::query_scalar!(
+        "SELECT status FROM plan WHERE tenant_id = current_tenant() AND plan_id = $1 FOR UPDATE",
+        plan_id.uuid()
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(status.parse()?)
+}
+
 async fn read(tx: &mut Tx, plan_id: PlanId, lock: bool) -> Result<Stored, Error> {
     if lock {
-        sqlx::query!(
-            "SELECT plan_id FROM plan WHERE tenant_id = current_tenant() AND plan_id = $1 FOR UPDATE",
-            plan_id.uuid()
-        )
-        .fetch_one(&mut **tx)
-        .await?;
+        lock_status(tx, plan_id).await?;
     }
     let row = sqlx::query!(
         "SELECT status, doc_version, doc, digest, created_at, updated_at FROM plan

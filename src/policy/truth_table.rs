@@ -82,6 +82,7 @@ fn expected(environment_known: bool, risk: &str, role: &str, kind: &str) -> Outc
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a table is read whole")]
 #[test]
 fn one_changed_fact_at_a_time() {
     let engine = engine();

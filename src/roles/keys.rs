@@ -19,15 +19,22 @@ fn reference(config: &Config, set: Option<&SecretRef>, name: &str) -> SecretRef 
 /// What approvals are signed with (gateway only).
 pub(super) fn approval(config: &Config) -> anyhow::Result<SigningKey> {
     let gateway: Gateway = config.get()?;
-    config::signing_key(&reference(config, gateway.approval_key.as_ref(), "approval_key")).context("gateway.approval_key")
+    config::signing_key(&reference(config, gateway.approval_key.as_ref(), "approval_key"))
+        .context("gateway.approval_key")
 }
 
 /// What approvals are verified with.
 pub(super) fn approval_public(config: &Config) -> anyhow::Result<Vec<VerifyingKey>> {
     let router: ToolRouter = config.get()?;
     let own = String::from(config.secrets().reference("approval_key.pub"));
-    let texts = if router.approval_public_keys.is_empty() { vec![own] } else { router.approval_public_keys };
-    let keys = texts.iter().map(|text| config::verifying_key(text).context("tool_router.approval_public_keys"));
+    let texts = if router.approval_public_keys.is_empty() {
+        vec![own]
+    } else {
+        router.approval_public_keys
+    };
+    let keys = texts
+        .iter()
+        .map(|text| config::verifying_key(text).context("tool_router.approval_public_keys"));
     keys.collect()
 }
 
@@ -41,7 +48,8 @@ pub(super) fn checkpoint(config: &Config) -> anyhow::Result<SigningKey> {
 /// What other roles show the tool-router.
 pub(super) fn router_token(config: &Config) -> anyhow::Result<SecretString> {
     let router: ToolRouter = config.get()?;
-    config::resolve(&reference(config, router.auth_token.as_ref(), "router_token")).context("tool_router.auth_token")
+    config::resolve(&reference(config, router.auth_token.as_ref(), "router_token"))
+        .context("tool_router.auth_token")
 }
 
 /// The public keys of this installation, for whoever verifies its evidence.
@@ -51,6 +59,12 @@ pub(super) fn router_token(config: &Config) -> anyhow::Result<SecretString> {
 pub async fn trust(config: &Config, db: &Db) -> anyhow::Result<Trust> {
     let installation = checkpoint::installation_id(db).await?;
     let signer = NoteSigner::new(&checkpoint::origin(installation), checkpoint(config)?)?;
-    let approvals = approval_public(config)?.into_iter().map(|key| ApprovalKey { key_id: statement::key_id(&key), key });
-    Ok(Trust { checkpoint_keys: vec![signer.verifier().clone()], approval_keys: approvals.collect() })
+    let approvals = approval_public(config)?.into_iter().map(|key| ApprovalKey {
+        key_id: statement::key_id(&key),
+        key,
+    });
+    Ok(Trust {
+        checkpoint_keys: vec![signer.verifier().clone()],
+        approval_keys: approvals.collect(),
+    })
 }

@@ -9,12 +9,15 @@ mod agent;
 pub mod database;
 mod gateway;
 mod health;
+mod keys;
 mod lifecycle;
 mod orchestrator;
+mod policy;
 mod sandbox;
 mod server;
 mod telemetry;
 mod tool_router;
+mod tools;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,6 +25,7 @@ use anyhow::Context as _;
 
 pub use database::Databases;
 pub use health::{Health, HealthReport};
+pub use keys::trust;
 pub use lifecycle::{Lifecycle, OnFailure};
 pub use server::{Listening, listen};
 pub use telemetry::{Telemetry, install_log};

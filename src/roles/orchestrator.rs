@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
 use super::{Health, Listening, OnFailure, Parts, keys, listen, policy, tools};
@@ -19,6 +20,8 @@ use crate::{
 
 /// Events that wait longer than this make the role unready.
 const MAX_LAG_SECS: f64 = 10.0;
+/// PagerDuty's Events API v2.
+const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
 /// Pause between two looks for messages.
 const DELIVER_EVERY: Duration = Duration::from_millis(500);
 
@@ -36,7 +39,10 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         concurrency: settings.concurrency,
         poll: Duration::from_millis(settings.poll_interval_ms),
     };
-    execute(parts, execution::Embedded::new(db.clone(), client.clone(), owner, engine));
+    execute(
+        parts,
+        execution::Embedded::new(db.clone(), client.clone(), owner, engine),
+    );
     let looking = investigation::Settings {
         timing: settings.verification,
         brake: brake(&parts.config.get()?),
@@ -44,13 +50,25 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         ..investigation::Settings::default()
     };
     let rules = policy::follow(parts, &db).await?;
-    investigate(parts, Investigator::new(db.clone(), client, tools::catalog(), rules, owner, looking));
+    investigate(
+        parts,
+        Investigator::new(db.clone(), client, tools::catalog(), rules, owner, looking),
+    );
     let lag = db.clone();
-    let health = Health::new(&parts.lifecycle).with_database(&db).with("audit", move || {
-        let db = lag.clone();
-        async move { sequencer::ready(&db, MAX_LAG_SECS).await }
-    });
-    listen(parts, "orchestrator", settings.health_addr, health, axum::Router::default()).await
+    let health = Health::new(&parts.lifecycle)
+        .with_database(&db)
+        .with("audit", move || {
+            let db = lag.clone();
+            async move { sequencer::ready(&db, MAX_LAG_SECS).await }
+        });
+    listen(
+        parts,
+        "orchestrator",
+        settings.health_addr,
+        health,
+        axum::Router::default(),
+    )
+    .await
 }
 
 /// Jobs of the whole installation stand under the first tenant.
@@ -66,10 +84,12 @@ fn execute(parts: &Parts, engine: execution::Embedded) {
 }
 
 fn investigate(parts: &Parts, investigator: Investigator) {
-    parts.lifecycle.spawn("investigations", OnFailure::Restart, move |stop| {
-        let investigator = investigator.clone();
-        async move { investigator.run(stop).await }
-    });
+    parts
+        .lifecycle
+        .spawn("investigations", OnFailure::Restart, move |stop| {
+            let investigator = investigator.clone();
+            async move { investigator.run(stop).await }
+        });
 }
 
 async fn sequence(parts: &Parts, owner: Uuid) -> anyhow::Result<()> {
@@ -77,13 +97,18 @@ async fn sequence(parts: &Parts, owner: Uuid) -> anyhow::Result<()> {
     let objects: Objects = parts.config.get()?;
     let objects = objects.open(parts.config.data_dir())?;
     let key = keys::checkpoint(&parts.config)?;
-    parts.lifecycle.spawn("sequencer", OnFailure::Restart, move |stop| {
-        let (db, key, objects) = (db.clone(), key.clone(), objects.clone());
-        async move {
-            Sequencer::new(db, key, objects).await?.run(owner, first_tenant(), stop).await;
-            Ok::<_, audit::Error>(())
-        }
-    });
+    parts
+        .lifecycle
+        .spawn("sequencer", OnFailure::Restart, move |stop| {
+            let (db, key, objects) = (db.clone(), key.clone(), objects.clone());
+            async move {
+                Sequencer::new(db, key, objects)
+                    .await?
+                    .run(owner, first_tenant(), stop)
+                    .await;
+                Ok::<_, audit::Error>(())
+            }
+        });
     Ok(())
 }
 
@@ -105,7 +130,11 @@ fn expire(parts: &Parts, db: &Db, owner: Uuid, every_secs: u64) {
                     }
                     tx.commit().await?;
                 }
-                if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                if stop
+                    .run_until_cancelled(tokio::time::sleep(pause))
+                    .await
+                    .is_none()
+                {
                     return Ok::<_, approval::Error>(());
                 }
             }
@@ -116,8 +145,14 @@ fn expire(parts: &Parts, db: &Db, owner: Uuid, every_secs: u64) {
 fn deliver(parts: &Parts, db: &Db, owner: Uuid) -> anyhow::Result<()> {
     let notify: Notify = parts.config.get()?;
     let receiver = match (&notify.webhook_url, &notify.pagerduty_routing_key) {
-        (_, Some(key)) => Some(Receiver::pagerduty(resolve(key)?)),
-        (Some(url), None) => Some(Receiver::webhook(&resolve(url)?)?),
+        (_, Some(key)) => Some(Receiver::PagerDuty {
+            url: PAGERDUTY.parse()?,
+            routing_key: resolve(key)?,
+        }),
+        (Some(url), None) => Some(Receiver::Webhook {
+            url: resolve(url)?.expose_secret().parse()?,
+            token: None,
+        }),
         (None, None) => None,
     };
     let (db, courier) = (db.clone(), Arc::new(Courier::new(receiver)));
@@ -146,16 +181,18 @@ fn brake(section: &Brake) -> BrakeLimits {
 
 /// This month's partitions and the next two are there, however long the process runs.
 fn keep_partitions(parts: &Parts, db: Db) {
-    parts.lifecycle.spawn("partitions", OnFailure::Restart, move |stop| {
-        let db = db.clone();
-        async move {
-            loop {
-                partition::ensure(&db).await?;
-                let pause = tokio::time::sleep(Duration::from_secs(6 * 3600));
-                if stop.run_until_cancelled(pause).await.is_none() {
-                    return Ok::<_, crate::store::Error>(());
+    parts
+        .lifecycle
+        .spawn("partitions", OnFailure::Restart, move |stop| {
+            let db = db.clone();
+            async move {
+                loop {
+                    partition::ensure(&db).await?;
+                    let pause = tokio::time::sleep(Duration::from_secs(6 * 3600));
+                    if stop.run_until_cancelled(pause).await.is_none() {
+                        return Ok::<_, crate::store::Error>(());
+                    }
                 }
             }
-        }
-    });
+        });
 }

@@ -20,7 +20,11 @@ pub(super) async fn follow(parts: &Parts, db: &Db) -> anyhow::Result<Arc<Engine>
     parts.lifecycle.spawn("policy", OnFailure::Restart, move |stop| {
         let (db, engine) = (db.clone(), Arc::clone(&following));
         async move {
-            while stop.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+            while stop
+                .run_until_cancelled(tokio::time::sleep(LOOK_EVERY))
+                .await
+                .is_some()
+            {
                 refresh(&db, &engine).await?;
             }
             Ok::<_, anyhow::Error>(())
@@ -39,7 +43,9 @@ pub(super) async fn ensure(db: &Db, tenant: &TenantId) -> anyhow::Result<()> {
 async fn refresh(db: &Db, engine: &Engine) -> anyhow::Result<()> {
     let mut tx = db.begin_global().await?;
     let bundle = match policies::active(&mut tx).await? {
-        Some(active) if active.digest != engine.digest() => Some(policies::get(&mut tx, active.digest).await?),
+        Some(active) if active.digest != engine.digest() => {
+            Some(policies::get(&mut tx, active.digest).await?)
+        }
         _ => None,
     };
     tx.commit().await?;

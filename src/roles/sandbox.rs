@@ -1,10 +1,61 @@
-//! The sandbox in a process of its own: no database, no secrets but its sealing key.
+//! The sandbox in a process of its own: no database, no secrets but its own keys.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
 
 use super::{Health, Listening, Parts, listen};
-use crate::config::Sandbox;
+use crate::{
+    config::{self, Sandbox, SandboxProfile},
+    domain::SystemClock,
+    sandbox::{
+        LocalConfig, Profile, SealingKey,
+        server::{SandboxServer, ServerConfig, router},
+    },
+};
+
+/// The name under which the role takes jobs.
+pub(super) const AUDIENCE: &str = "carapulse-sandbox";
 
 pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
-    let sandbox: Sandbox = parts.config.get()?;
+    let settings: Sandbox = parts.config.get()?;
+    let secrets = parts.config.secrets();
+    let own = |set: &Option<crate::domain::SecretRef>, name: &str| {
+        set.clone().unwrap_or_else(|| secrets.reference(name))
+    };
+    let router_key = settings
+        .router_public_key
+        .clone()
+        .unwrap_or_else(|| String::from(secrets.reference("job_key.pub")));
+    let sealing =
+        config::decode_key(&own(&settings.sealing_key, "sealing_key")).context("sandbox.sealing_key")?;
+    let server = SandboxServer::new(ServerConfig {
+        audience: AUDIENCE.to_owned(),
+        router_key: config::verifying_key(&router_key).context("sandbox.router_public_key")?,
+        signing_key: config::signing_key(&own(&settings.signing_key, "sandbox_key"))
+            .context("sandbox.signing_key")?,
+        sealing_key: SealingKey::from_bytes(&sealing)?,
+        local: LocalConfig {
+            profile: profile(settings.profile),
+            ..LocalConfig::default()
+        },
+        clock: Arc::new(SystemClock),
+    });
     let health = Health::new(&parts.lifecycle);
-    listen(parts, "sandbox", sandbox.http_addr, health, Default::default()).await
+    listen(
+        parts,
+        "sandbox",
+        settings.http_addr,
+        health,
+        router(Arc::new(server)),
+    )
+    .await
+}
+
+const fn profile(set: SandboxProfile) -> Profile {
+    match set {
+        SandboxProfile::Auto => Profile::Auto,
+        SandboxProfile::Ns => Profile::Ns,
+        SandboxProfile::Pod => Profile::Pod,
+    }
 }

@@ -32,13 +32,13 @@ pub async fn listen(
     health: Health,
     routes: Router,
 ) -> anyhow::Result<Listening> {
+    let app = observed(parts, health).merge(routes);
     let listener = tokio::net::TcpListener::bind(address.socket())
         .await
         .with_context(|| format!("listening on {}", address.socket()))?;
     let listening = Listening {
         address: listener.local_addr()?,
     };
-    let app = observed(parts, health).merge(routes);
     // A listener cannot be had twice: this task runs once, and its failure is the process'.
     let once = std::sync::Mutex::new(Some((listener, app)));
     parts.lifecycle.spawn(name, OnFailure::StopProcess, move |stop| {

@@ -1,11 +1,79 @@
 //! The tool-router: carries out what a warrant allows.
 
-use super::{Health, Listening, Parts, listen};
-use crate::{config::ToolRouter, store::DbRole};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+
+use super::{Health, Listening, OnFailure, Parts, keys, listen, policy, tools};
+use crate::{
+    config::{self, Objects, SandboxChoice, ToolRouter},
+    domain::{Actor, OpCtx, SystemClock},
+    sandbox::{LocalConfig, RemoteConfig, Runner},
+    store::DbRole,
+    tools::{Router, Settings, server},
+    warrant::statement::ApprovalKeys,
+};
 
 pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
-    let router: ToolRouter = parts.config.get()?;
+    let settings: ToolRouter = parts.config.get()?;
     let db = parts.databases.pool(DbRole::Router).await?;
+    let objects: Objects = parts.config.get()?;
+    let router_id = OpCtx::new(Actor::system("router"), "default".parse()?, "").id();
+    let router = Arc::new(Router::new(
+        db.clone(),
+        objects.open(parts.config.data_dir())?,
+        runner(parts, &settings)?,
+        tools::catalog(),
+        policy::follow(parts, &db).await?,
+        ApprovalKeys::new(keys::approval_public(&parts.config)?),
+        router_id,
+        Settings::default(),
+    ));
+    drain(parts, Arc::clone(&router));
+    let routes = server::routes(router, keys::router_token(&parts.config)?);
     let health = Health::new(&parts.lifecycle).with_database(&db);
-    listen(parts, "tool-router", router.http_addr, health, Default::default()).await
+    listen(parts, "tool-router", settings.http_addr, health, routes).await
+}
+
+/// Every act that was begun is recorded before the process ends.
+fn drain(parts: &Parts, router: Arc<Router>) {
+    parts.lifecycle.spawn("acts", OnFailure::Restart, move |stop| {
+        let router = Arc::clone(&router);
+        async move {
+            stop.cancelled().await;
+            router.drain().await;
+            Ok::<_, anyhow::Error>(())
+        }
+    });
+}
+
+fn runner(parts: &Parts, settings: &ToolRouter) -> anyhow::Result<Runner> {
+    let SandboxChoice::Remote {
+        url,
+        public_key,
+        signing_public_key,
+    } = &settings.sandbox
+    else {
+        return Ok(Runner::local(LocalConfig::default()));
+    };
+    let job_key = settings
+        .job_key
+        .clone()
+        .unwrap_or_else(|| parts.config.secrets().reference("job_key"));
+    Ok(Runner::remote(RemoteConfig {
+        url: url.clone(),
+        audience: super::sandbox::AUDIENCE.to_owned(),
+        signing_key: config::signing_key(&job_key).context("tool_router.job_key")?,
+        sandbox_key: config::verifying_key(signing_public_key)
+            .context("tool_router.sandbox.signing_public_key")?,
+        sealing_key: config::public_bytes(public_key)
+            .context("tool_router.sandbox.public_key")?
+            .into(),
+        egress: None,
+        clock: Arc::new(SystemClock),
+        client: reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .build()?,
+    }))
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use carapulse::{
-    approval::{self, Approved, Error},
+    approval::{self, ApprovalStatus, Approved, Error},
     domain::{Actor, ActorKind, Digest, OpCtx, Role},
     plan::{Checked, PlanStatus, store as plans},
     store::DbRole,
@@ -286,10 +286,24 @@ async fn a_newer_plan_of_the_incident_takes_the_place_of_the_older() {
     for _ in 0..2 {
         let plan = world.plan(&system(), Some(incident)).await;
         let mut tx = world.gateway.begin(&system().tenant).await.unwrap();
+        // Superseding by hand before is no harm.
+        plans::supersede_older(&mut tx, &system(), incident, plan.doc().plan_id)
+            .await
+            .unwrap();
         approval::request(&mut tx, &system(), &plan).await.unwrap();
+        let open = approval::store::list_of_plan(&mut tx, plan.doc().plan_id)
+            .await
+            .unwrap();
+        assert_eq!(open[0].status, ApprovalStatus::Pending);
         tx.commit().await.unwrap();
         plans_made.push(plan);
     }
+    let mut tx = world.gateway.begin(&system().tenant).await.unwrap();
+    let closed = approval::store::list_of_plan(&mut tx, plans_made[0].doc().plan_id)
+        .await
+        .unwrap();
+    assert_eq!(closed[0].status, ApprovalStatus::Revoked);
+    drop(tx);
     assert_eq!(status(&world, &plans_made[0]).await, PlanStatus::Superseded);
     assert_eq!(code(grant(&world, &bob.ctx, &plans_made[0]).await), "not_pending");
     grant(&world, &bob.ctx, &plans_made[1]).await.unwrap();
@@ -354,6 +368,38 @@ async fn a_forged_row_is_no_approval() {
     let longer = "UPDATE approval SET expires_at = expires_at + interval '1 day' WHERE plan_id = $1";
     world.forge(longer, honest.doc().plan_id).await;
     assert_eq!(code(consume(&world, &honest).await), "invalid");
+}
+
+/// A plan whose bytes were changed after the yes is not executed; the audit says why, and it still expires.
+#[tokio::test]
+async fn changed_bytes_are_refused_recorded_and_expire() {
+    let world = World::new().await;
+    let (ada, bob) = (
+        world.person("ada", Role::Operator).await,
+        world.person("bob", Role::Approver).await,
+    );
+    let plan = requested(&world, &ada.ctx).await;
+    grant(&world, &bob.ctx, &plan).await.unwrap();
+    let id = plan.doc().plan_id;
+    world.forge("UPDATE plan SET doc = convert_to(replace(convert_from(doc, 'UTF8'), '\"replicas\":4', '\"replicas\":9'), 'UTF8') WHERE plan_id = $1", id).await;
+    let error = consume(&world, &plan).await.unwrap_err();
+    assert_eq!(error.code(), "plan_corrupt", "{error}");
+    let mut tx = world.gateway.begin(&ada.ctx.tenant).await.unwrap();
+    approval::record_refusal(&mut tx, &ada.ctx, "execution.refuse", id, &error)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    // The digest forged with them: now the signature does not fit.
+    world
+        .forge("UPDATE plan SET digest = sha256('\\x0e'::bytea || 'carapulse.plan'::bytea || '\\x0001'::bytea || doc) WHERE plan_id = $1", id)
+        .await;
+    assert_eq!(
+        consume(&world, &plan).await.unwrap_err().code(),
+        "approval_invalid"
+    );
+    world.db.advance(Duration::from_secs(86_401)).await;
+    let mut tx = world.gateway.begin(&ada.ctx.tenant).await.unwrap();
+    assert_eq!(approval::expire_due(&mut tx, &system()).await.unwrap().0, 1);
 }
 
 /// Only the gateway's database role can write a grant at all.

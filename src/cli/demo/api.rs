@@ -19,27 +19,51 @@ pub(super) struct Api {
 
 impl Api {
     pub(super) fn new(http: &reqwest::Client, base: &str, token: &str) -> Self {
-        Self { http: http.clone(), base: base.to_owned(), token: token.to_owned() }
+        Self {
+            http: http.clone(),
+            base: base.to_owned(),
+            token: token.to_owned(),
+        }
     }
 
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
-        let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let request = self
+            .http
+            .get(format!("{}{path}", self.base))
+            .bearer_auth(&self.token);
         answer(path, request).await
     }
 
     pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        answer(path, self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token).json(body)).await
+        answer(
+            path,
+            self.http
+                .post(format!("{}{path}", self.base))
+                .bearer_auth(&self.token)
+                .json(body),
+        )
+        .await
     }
 
     /// The answer's status and body, whatever they are: for requests that should be refused.
     pub(super) async fn try_post(&self, path: &str, body: &Value) -> anyhow::Result<(u16, Value)> {
-        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token).json(body);
+        let request = self
+            .http
+            .post(format!("{}{path}", self.base))
+            .bearer_auth(&self.token)
+            .json(body);
         let response = request.send().await?;
-        Ok((response.status().as_u16(), response.json().await.unwrap_or_default()))
+        Ok((
+            response.status().as_u16(),
+            response.json().await.unwrap_or_default(),
+        ))
     }
 
     pub(super) async fn bytes(&self, path: &str) -> anyhow::Result<Vec<u8>> {
-        let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let request = self
+            .http
+            .get(format!("{}{path}", self.base))
+            .bearer_auth(&self.token);
         let response = request.send().await.with_context(|| format!("asking {path}"))?;
         let status = response.status();
         let bytes = response.bytes().await?.to_vec();

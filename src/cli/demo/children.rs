@@ -37,9 +37,17 @@ impl Process {
         let output = File::options().create(true).append(true).open(&log)?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("--config").arg(config).arg("serve").args(args);
-        command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output);
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { name, child, log, health: format!("{health}/readyz") })
+        Ok(Self {
+            name,
+            child,
+            log,
+            health: format!("{health}/readyz"),
+        })
     }
 
     /// Waits until the process says that it is ready.
@@ -47,14 +55,22 @@ impl Process {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             if let Some(status) = self.child.try_wait()? {
-                bail!("{} ended with {status}; its log says:\n{}", self.name, self.tail());
+                bail!(
+                    "{} ended with {status}; its log says:\n{}",
+                    self.name,
+                    self.tail()
+                );
             }
             let answer = http.get(&self.health).send().await;
             if answer.is_ok_and(|answer| answer.status().is_success()) {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("{} was not ready within {READY_WITHIN:?}; its log says:\n{}", self.name, self.tail());
+                bail!(
+                    "{} was not ready within {READY_WITHIN:?}; its log says:\n{}",
+                    self.name,
+                    self.tail()
+                );
             }
             tokio::time::sleep(ASK_EVERY).await;
         }

@@ -9,7 +9,13 @@ use super::{Demo, api::text, children::Process, screen::Screen, setup, setup::St
 use crate::{audit::bundle::verify_bundle, cli::Exit};
 
 const LONG: Duration = Duration::from_secs(60);
-const TERMINAL: [&str; 5] = ["succeeded", "failed", "rolled_back", "rollback_failed", "cancelled"];
+const TERMINAL: [&str; 5] = [
+    "succeeded",
+    "failed",
+    "rolled_back",
+    "rollback_failed",
+    "cancelled",
+];
 
 /// Plays it from the set-up to the audit.
 pub(super) async fn play(demo: &Demo) -> anyhow::Result<Exit> {
@@ -29,11 +35,21 @@ pub(super) async fn play(demo: &Demo) -> anyhow::Result<Exit> {
     screen.chapter("Evidence that needs no server");
     evidence(&stage, &mut screen, &execution).await?;
     screen.finish();
-    let expected = if demo.fail_verify { "rolled_back" } else { "succeeded" };
+    let expected = if demo.fail_verify {
+        "rolled_back"
+    } else {
+        "succeeded"
+    };
     if status != expected {
-        bail!("the execution ended `{status}`, expected `{expected}`; logs are in {}", stage.dir.display());
+        bail!(
+            "the execution ended `{status}`, expected `{expected}`; logs are in {}",
+            stage.dir.display()
+        );
     }
-    screen.say(format!("\nDone in {:.1} s: {status}.", screen.elapsed().as_secs_f64()));
+    screen.say(format!(
+        "\nDone in {:.1} s: {status}.",
+        screen.elapsed().as_secs_f64()
+    ));
     if demo.keep {
         keep(&mut stage, &screen).await?;
     }
@@ -64,9 +80,20 @@ async fn alert(stage: &Stage, screen: &mut Screen) -> anyhow::Result<String> {
         }],
     });
     let accepted = stage.alertmanager.post("/v1/hooks/alertmanager", &body).await?;
-    screen.event(format!("alert CheckoutHighErrorRate received ({})", text(&accepted, "/event_id")));
-    screen.say(format!("checkout fails {} of its requests", stage.world.error_ratio()?));
-    stage.ada.until("/v1/incidents", LONG, |list| Some(list.pointer("/data/0/incident_id")?.as_str()?.to_owned())).await
+    screen.event(format!(
+        "alert CheckoutHighErrorRate received ({})",
+        text(&accepted, "/event_id")
+    ));
+    screen.say(format!(
+        "checkout fails {} of its requests",
+        stage.world.error_ratio()?
+    ));
+    stage
+        .ada
+        .until("/v1/incidents", LONG, |list| {
+            Some(list.pointer("/data/0/incident_id")?.as_str()?.to_owned())
+        })
+        .await
 }
 
 async fn finding(stage: &Stage, screen: &mut Screen, incident: &str) -> anyhow::Result<String> {
@@ -75,16 +102,37 @@ async fn finding(stage: &Stage, screen: &mut Screen, incident: &str) -> anyhow::
         .ada
         .until(&path, LONG, |body| {
             let stage = text(body, "/stage");
-            ["requested", "escalated", "done", "suppressed"].contains(&stage.as_str()).then(|| body.clone())
+            ["requested", "escalated", "done", "suppressed"]
+                .contains(&stage.as_str())
+                .then(|| body.clone())
         })
         .await?;
     let diagnosis = seen.pointer("/diagnoses/0").cloned().unwrap_or_default();
     let findings = ["/findings", "/body/findings", "/diagnosis/findings"];
-    let findings = findings.iter().find_map(|p| diagnosis.pointer(p)?.as_array()).cloned().unwrap_or_default();
+    let findings = findings
+        .iter()
+        .find_map(|p| diagnosis.pointer(p)?.as_array())
+        .cloned()
+        .unwrap_or_default();
     for found in &findings {
-        screen.say(format!("{} ({} % sure): {}", text(found, "/rule"), text(found, "/confidence"), text(found, "/title")));
-        for evidence in found.pointer("/evidence").and_then(Value::as_array).into_iter().flatten().take(4) {
-            screen.say(format!("  - {}: {}", text(evidence, "/source"), text(evidence, "/excerpt")));
+        screen.say(format!(
+            "{} ({} % sure): {}",
+            text(found, "/rule"),
+            text(found, "/confidence"),
+            text(found, "/title")
+        ));
+        for evidence in found
+            .pointer("/evidence")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .take(4)
+        {
+            screen.say(format!(
+                "  - {}: {}",
+                text(evidence, "/source"),
+                text(evidence, "/excerpt")
+            ));
         }
     }
     screen.event("diagnosis: known cause, with evidence");
@@ -92,7 +140,10 @@ async fn finding(stage: &Stage, screen: &mut Screen, incident: &str) -> anyhow::
     let plan = text(&seen, "/plans/0");
     if stage_now != "requested" || plan.is_empty() {
         let told = stage.ada.get("/v1/notifications").await?;
-        bail!("the investigation ended `{stage_now}` without a plan: {}", text(&told, "/data/0/subject"));
+        bail!(
+            "the investigation ended `{stage_now}` without a plan: {}",
+            text(&told, "/data/0/subject")
+        );
     }
     Ok(plan)
 }
@@ -100,8 +151,17 @@ async fn finding(stage: &Stage, screen: &mut Screen, incident: &str) -> anyhow::
 async fn show_plan(stage: &Stage, screen: &mut Screen, plan: &str) -> anyhow::Result<String> {
     let body = stage.ada.get(&format!("/v1/plans/{plan}")).await?;
     screen.say(text(&body, "/summary"));
-    for step in body.pointer("/steps").and_then(Value::as_array).into_iter().flatten() {
-        let rollback = format!("{}.{}", text(step, "/rollback/tool"), text(step, "/rollback/action"));
+    for step in body
+        .pointer("/steps")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let rollback = format!(
+            "{}.{}",
+            text(step, "/rollback/tool"),
+            text(step, "/rollback/action")
+        );
         screen.say(format!(
             "step {} [{}] {}.{} {} (risk {}, undone by {rollback})",
             text(step, "/ordinal"),
@@ -112,12 +172,21 @@ async fn show_plan(stage: &Stage, screen: &mut Screen, plan: &str) -> anyhow::Re
             text(step, "/risk_level"),
         ));
     }
-    for assertion in body.pointer("/verification/assertions").and_then(Value::as_array).into_iter().flatten() {
+    for assertion in body
+        .pointer("/verification/assertions")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         let parts = ["/name", "/op", "/value"].map(|p| text(assertion, p));
         screen.say(format!("success: {} ({} {})", parts[0], parts[1], parts[2]));
     }
     let digest = text(&body, "/digest");
-    let asks = format!("policy: approval required (risk {}, tier {})", text(&body, "/risk_level"), text(&body, "/tier"));
+    let asks = format!(
+        "policy: approval required (risk {}, tier {})",
+        text(&body, "/risk_level"),
+        text(&body, "/tier")
+    );
     screen.event(format!("plan {plan} drafted and checked; {asks}"));
     screen.say(format!("digest {digest}"));
     Ok(digest)
@@ -127,7 +196,10 @@ async fn approve(stage: &Stage, screen: &mut Screen, plan: &str, digest: &str) -
     let decision = |digest: &str| json!({"plan_id": plan, "digest": digest, "status": "approved", "approver_note": "revert it"});
     let other = format!("sha256:{}", "0".repeat(64));
     let (status, refused) = stage.grace.try_post("/v1/approvals", &decision(&other)).await?;
-    screen.say(format!("with another digest: refused ({status} {})", text(&refused, "/title")));
+    screen.say(format!(
+        "with another digest: refused ({status} {})",
+        text(&refused, "/title")
+    ));
     if status < 400 {
         bail!("an approval of other bytes was accepted");
     }
@@ -142,7 +214,10 @@ async fn execute(
     screen: &mut Screen,
     plan: &str,
 ) -> anyhow::Result<(String, String)> {
-    let started = stage.ada.post(&format!("/v1/plans/{plan}:execute"), &json!({})).await?;
+    let started = stage
+        .ada
+        .post(&format!("/v1/plans/{plan}:execute"), &json!({}))
+        .await?;
     let execution = text(&started, "/execution_id");
     screen.event(format!("execution {execution} started by ada"));
     if demo.kill {
@@ -155,27 +230,49 @@ async fn execute(
     };
     let status = stage.ada.until(&path, LONG, done).await?;
     let steps = stage.ada.get(&format!("{path}/steps")).await?;
-    let steps = steps.as_array().or_else(|| steps.pointer("/data")?.as_array()).cloned().unwrap_or_default();
+    let steps = steps
+        .as_array()
+        .or_else(|| steps.pointer("/data")?.as_array())
+        .cloned()
+        .unwrap_or_default();
     for step in &steps {
-        let undone = step.pointer("/rollback_status").map(|s| format!(", rollback {s}")).unwrap_or_default();
+        let undone = step
+            .pointer("/rollback_status")
+            .map(|s| format!(", rollback {s}"))
+            .unwrap_or_default();
         let parts = ["/tool", "/action", "/status", "/attempts"].map(|p| text(step, p));
-        screen.say(format!("{}.{}: {} after {} attempt(s){undone}", parts[0], parts[1], parts[2], parts[3]));
+        screen.say(format!(
+            "{}.{}: {} after {} attempt(s){undone}",
+            parts[0], parts[1], parts[2], parts[3]
+        ));
     }
     for revision in stage.story.revisions()?.iter().take(2).rev() {
         screen.say(format!("main: {} {}", &revision.commit[..10], revision.subject));
     }
-    screen.event(format!("execution ended: {status}; checkout fails {} of its requests", stage.world.error_ratio()?));
+    screen.event(format!(
+        "execution ended: {status}; checkout fails {} of its requests",
+        stage.world.error_ratio()?
+    ));
     Ok((execution, status))
 }
 
 /// Kills the orchestrator while a step runs, and starts another.
 async fn kill(stage: &mut Stage, screen: &mut Screen, execution: &str) -> anyhow::Result<()> {
     let running = |body: &Value| (text(body, "/status") != "pending").then_some(());
-    stage.ada.until(&format!("/v1/executions/{execution}"), LONG, running).await?;
+    stage
+        .ada
+        .until(&format!("/v1/executions/{execution}"), LONG, running)
+        .await?;
     stage.orchestrator.kill()?;
     screen.event("orchestrator killed with SIGKILL in the middle of the step");
     let args = ["--role", "orchestrator"];
-    let mut next = Process::serve("orchestrator", &stage.dir, &stage.config, &stage.orchestrator_url, &args)?;
+    let mut next = Process::serve(
+        "orchestrator",
+        &stage.dir,
+        &stage.config,
+        &stage.orchestrator_url,
+        &args,
+    )?;
     next.ready(&stage.http).await?;
     stage.orchestrator = next;
     screen.event("a new orchestrator took over: it probes the step before doing anything again");
@@ -183,19 +280,35 @@ async fn kill(stage: &mut Stage, screen: &mut Screen, execution: &str) -> anyhow
 }
 
 async fn evidence(stage: &Stage, screen: &mut Screen, execution: &str) -> anyhow::Result<()> {
-    let bundle = stage.ada.bytes(&format!("/v1/executions/{execution}/evidence")).await?;
+    let bundle = stage
+        .ada
+        .bytes(&format!("/v1/executions/{execution}/evidence"))
+        .await?;
     let path = stage.dir.join(format!("{execution}.tar"));
     std::fs::write(&path, &bundle)?;
     std::fs::write(stage.dir.join("trust.json"), stage.trust.to_json())?;
     let report = verify_bundle(&bundle, &stage.trust);
     for check in &report.checks {
-        screen.say(format!("{} {}: {}", if check.passed { "ok  " } else { "FAIL" }, check.name, check.detail));
+        screen.say(format!(
+            "{} {}: {}",
+            if check.passed { "ok  " } else { "FAIL" },
+            check.name,
+            check.detail
+        ));
     }
     if !report.passed() {
         bail!("the evidence bundle does not verify");
     }
-    screen.event(format!("evidence: {} ({} KB), verified offline", path.display(), bundle.len() / 1024));
-    screen.say(format!("again: carapulse audit verify --bundle {} --trust {}", path.display(), stage.dir.join("trust.json").display()));
+    screen.event(format!(
+        "evidence: {} ({} KB), verified offline",
+        path.display(),
+        bundle.len() / 1024
+    ));
+    screen.say(format!(
+        "again: carapulse audit verify --bundle {} --trust {}",
+        path.display(),
+        stage.dir.join("trust.json").display()
+    ));
     let mut broken = bundle;
     let middle = broken.len() / 2;
     *broken.get_mut(middle).context("the bundle is not empty")? ^= 1;
@@ -207,11 +320,17 @@ async fn evidence(stage: &Stage, screen: &mut Screen, execution: &str) -> anyhow
 }
 
 async fn keep(stage: &mut Stage, screen: &Screen) -> anyhow::Result<()> {
-    screen.say(format!("\nStill running; Ctrl-C ends it.\n  API     {}\n  metrics {}", stage.gateway_url, stage.world.url));
+    screen.say(format!(
+        "\nStill running; Ctrl-C ends it.\n  API     {}\n  metrics {}",
+        stage.gateway_url, stage.world.url
+    ));
     for (name, token) in &stage.tokens {
         screen.say(format!("  token of {name}: {token}"));
     }
-    screen.say(format!("  try: CARAPULSE_URL={} CARAPULSE_TOKEN=<token of ada> carapulse plan list", stage.gateway_url));
+    screen.say(format!(
+        "  try: CARAPULSE_URL={} CARAPULSE_TOKEN=<token of ada> carapulse plan list",
+        stage.gateway_url
+    ));
     loop {
         tokio::select! {
             signal = tokio::signal::ctrl_c() => return Ok(signal?),
@@ -225,7 +344,13 @@ async fn keep(stage: &mut Stage, screen: &Screen) -> anyhow::Result<()> {
 }
 
 async fn close(stage: Stage) -> anyhow::Result<()> {
-    let Stage { roles, orchestrator, world, postgres, .. } = stage;
+    let Stage {
+        roles,
+        orchestrator,
+        world,
+        postgres,
+        ..
+    } = stage;
     drop((roles, orchestrator, world));
     postgres.stop().await.context("stopping Postgres")
 }

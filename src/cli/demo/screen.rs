@@ -20,7 +20,12 @@ impl Screen {
         if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
             bar.set_style(style);
         }
-        Self { started: Instant::now(), number: 0, bar, timeline: Vec::new() }
+        Self {
+            started: Instant::now(),
+            number: 0,
+            bar,
+            timeline: Vec::new(),
+        }
     }
 
     /// Begins a chapter: what is done now.

@@ -42,7 +42,10 @@ struct Facts {
 impl World {
     /// Starts the world on a free port of the loopback address.
     pub(super) async fn start(story: Story, stays_broken: bool) -> anyhow::Result<Self> {
-        let facts = Arc::new(Facts { story, stays_broken: AtomicBool::new(stays_broken) });
+        let facts = Arc::new(Facts {
+            story,
+            stays_broken: AtomicBool::new(stays_broken),
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.context("no free port")?;
         let url = format!("http://{}", listener.local_addr()?);
         let app = Router::new()
@@ -73,9 +76,12 @@ impl Drop for World {
 
 impl Facts {
     fn ratio(&self, revisions: &[Revision], at: i64) -> &'static str {
-        let Some(deployed) = revisions.iter().position(|r| r.at.timestamp() <= at) else { return RATIOS[0] };
+        let Some(deployed) = revisions.iter().position(|r| r.at.timestamp() <= at) else {
+            return RATIOS[0];
+        };
         let broken_before = revisions[deployed..].iter().any(|r| !r.works());
-        let broken = !revisions[deployed].works() || (self.stays_broken.load(Ordering::Relaxed) && broken_before);
+        let broken =
+            !revisions[deployed].works() || (self.stays_broken.load(Ordering::Relaxed) && broken_before);
         RATIOS[usize::from(broken)]
     }
 }
@@ -86,18 +92,24 @@ async fn query(State(facts): State<Arc<Facts>>, raw: String) -> Answer {
     let form = form(&raw);
     let at = number(&form, "time").unwrap_or_else(|| SystemClock.now().timestamp());
     let revisions = revisions(&facts);
-    let series = selected(&form).then(|| json!({"metric": labels(), "value": [at, facts.ratio(&revisions, at)]}));
+    let series =
+        selected(&form).then(|| json!({"metric": labels(), "value": [at, facts.ratio(&revisions, at)]}));
     answer("vector", series.into_iter().collect())
 }
 
 async fn query_range(State(facts): State<Arc<Facts>>, raw: String) -> Answer {
     let form = form(&raw);
-    let (start, end) = (number(&form, "start").unwrap_or(0), number(&form, "end").unwrap_or(0));
+    let (start, end) = (
+        number(&form, "start").unwrap_or(0),
+        number(&form, "end").unwrap_or(0),
+    );
     let step = number(&form, "step").unwrap_or(60).max(1);
     let points = ((end - start) / step).clamp(0, MAX_POINTS);
     let revisions = revisions(&facts);
     let at = |n: i64| start + n * step;
-    let values: Vec<_> = (0..=points).map(|n| json!([at(n), facts.ratio(&revisions, at(n))])).collect();
+    let values: Vec<_> = (0..=points)
+        .map(|n| json!([at(n), facts.ratio(&revisions, at(n))]))
+        .collect();
     let series = selected(&form).then(|| json!({"metric": labels(), "values": values}));
     answer("matrix", series.into_iter().collect())
 }
@@ -121,7 +133,10 @@ fn labels() -> Value {
 fn answer(kind: &str, result: Vec<Value>) -> Answer {
     let mut headers = HeaderMap::new();
     headers.insert("x-simulated", "carapulse demo".parse().expect("plain text"));
-    (headers, Json(json!({"status": "success", "data": {"resultType": kind, "result": result}})))
+    (
+        headers,
+        Json(json!({"status": "success", "data": {"resultType": kind, "result": result}})),
+    )
 }
 
 fn form(raw: &str) -> BTreeMap<String, String> {

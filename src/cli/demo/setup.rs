@@ -52,12 +52,20 @@ pub(super) async fn set(demo: &Demo, screen: &mut Screen) -> anyhow::Result<Stag
     std::fs::create_dir_all(&dir)?;
     screen.say(format!("folder {}", home.display()));
     let story = story::tell(&dir, SystemClock.now())?;
-    screen.event(format!("git: a repository whose last commit, {}, broke checkout", &story.bad_commit[..10]));
-    let postgres = Server::open(Settings::lasting(home.join("postgres"))).await.context("starting Postgres")?;
+    screen.event(format!(
+        "git: a repository whose last commit, {}, broke checkout",
+        &story.bad_commit[..10]
+    ));
+    let postgres = Server::open(Settings::lasting(home.join("postgres")))
+        .await
+        .context("starting Postgres")?;
     let owner = database(&postgres).await?;
     screen.event("postgres: our own server, a fresh database, schema up to date");
     let world = World::start(story.clone(), demo.fail_verify).await?;
-    screen.say(format!("metrics at {} (SIMULATED from the repository's state)", world.url));
+    screen.say(format!(
+        "metrics at {} (SIMULATED from the repository's state)",
+        world.url
+    ));
     let (config, ports) = configure(&dir, &owner)?;
     let tokens = people(&owner).await?;
     let http = reqwest::Client::builder().build()?;
@@ -65,8 +73,13 @@ pub(super) async fn set(demo: &Demo, screen: &mut Screen) -> anyhow::Result<Stag
     let orchestrator_url = format!("http://127.0.0.1:{}", ports[2]);
     let args = ["--role", "gateway", "--role", "tool-router"];
     let mut roles = Process::serve("gateway-and-router", &dir, &config, &gateway_url, &args)?;
-    let mut orchestrator =
-        Process::serve("orchestrator", &dir, &config, &orchestrator_url, &["--role", "orchestrator"])?;
+    let mut orchestrator = Process::serve(
+        "orchestrator",
+        &dir,
+        &config,
+        &orchestrator_url,
+        &["--role", "orchestrator"],
+    )?;
     roles.ready(&http).await?;
     orchestrator.ready(&http).await?;
     screen.event("carapulse: gateway and tool-router in one process, the orchestrator in another");
@@ -97,7 +110,9 @@ fn home(demo: &Demo) -> anyhow::Result<PathBuf> {
     if let Some(dir) = &demo.dir {
         return Ok(std::path::absolute(dir)?);
     }
-    Ok(crate::config::cache_dir().context("no home folder: give one with --dir")?.join("demo"))
+    Ok(crate::config::cache_dir()
+        .context("no home folder: give one with --dir")?
+        .join("demo"))
 }
 
 async fn database(postgres: &Server) -> anyhow::Result<crate::store::Address> {
@@ -139,7 +154,10 @@ fn configure(dir: &Path, owner: &crate::store::Address) -> anyhow::Result<(PathB
 }
 
 fn load(path: &Path) -> anyhow::Result<Config> {
-    Ok(Config::load(&Sources { file: Some(path.to_owned()), ..Sources::default() })?)
+    Ok(Config::load(&Sources {
+        file: Some(path.to_owned()),
+        ..Sources::default()
+    })?)
 }
 
 fn free_port() -> anyhow::Result<u16> {
@@ -154,12 +172,21 @@ async fn people(owner: &crate::store::Address) -> anyhow::Result<Vec<(&'static s
     let wanted = [
         ("ada", Role::Admin, Holder::Person("Ada".to_owned())),
         ("grace", Role::Admin, Holder::Person("Grace".to_owned())),
-        ("alertmanager", Role::Source, Holder::Source("alertmanager".to_owned())),
+        (
+            "alertmanager",
+            Role::Source,
+            Holder::Source("alertmanager".to_owned()),
+        ),
     ];
     let mut tokens = Vec::new();
     for (name, role, holder) in wanted {
         let mut tx = db.begin(&tenant).await?;
-        let new = NewToken { actor: name.to_owned(), role, holder, ttl_secs: Some(24 * 3600) };
+        let new = NewToken {
+            actor: name.to_owned(),
+            role,
+            holder,
+            ttl_secs: Some(24 * 3600),
+        };
         let (_, text) = identity::create(&mut tx, &ctx, &new).await?;
         tx.commit().await?;
         tokens.push((name, text));
@@ -190,7 +217,10 @@ async fn register(stage: &Stage) -> anyhow::Result<()> {
     };
     for mode in ["observe", "act"] {
         stage.ada.post("/v1/targets", &target(mode)).await?;
-        stage.grace.post("/v1/targets/shop-prod:confirm", &json!({})).await?;
+        stage
+            .grace
+            .post("/v1/targets/shop-prod:confirm", &json!({}))
+            .await?;
     }
     Ok(())
 }

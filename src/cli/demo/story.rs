@@ -41,7 +41,11 @@ pub(super) fn tell(dir: &Path, now: DateTime<Utc>) -> anyhow::Result<Story> {
     let bad_commit = git(&work, &["rev-parse", "HEAD"])?.trim().to_owned();
     git(dir, &["clone", "--quiet", "--bare", "gitops-work", "gitops.git"])?;
     std::fs::remove_dir_all(&work)?;
-    Ok(Story { bare, bad_commit, alert_at: now - Duration::minutes(9) })
+    Ok(Story {
+        bare,
+        bad_commit,
+        alert_at: now - Duration::minutes(9),
+    })
 }
 
 impl Story {
@@ -52,7 +56,10 @@ impl Story {
 
     /// Commits of the deployed branch, newest first, with the manifest as it was at each.
     pub(super) fn revisions(&self) -> anyhow::Result<Vec<Revision>> {
-        let log = git(&self.bare, &["log", "--first-parent", "--format=%H %ct %s", BRANCH])?;
+        let log = git(
+            &self.bare,
+            &["log", "--first-parent", "--format=%H %ct %s", BRANCH],
+        )?;
         log.lines().map(|line| self.revision(line)).collect()
     }
 
@@ -63,7 +70,12 @@ impl Story {
         let seconds = time.context("git log printed no time")?.parse()?;
         let at = DateTime::from_timestamp(seconds, 0).context("git log printed an odd time")?;
         let manifest = git(&self.bare, &["show", &format!("{commit}:{MANIFEST}")])?;
-        Ok(Revision { commit, at, subject: subject.unwrap_or_default().to_owned(), manifest })
+        Ok(Revision {
+            commit,
+            at,
+            subject: subject.unwrap_or_default().to_owned(),
+            manifest,
+        })
     }
 }
 
@@ -88,13 +100,21 @@ impl Revision {
 }
 
 fn history(now: DateTime<Utc>) -> Vec<Chapter<'static>> {
-    let readme = |text: &str| ("README.md", format!("# GitOps repository of the shop\n\n{text}\n"));
+    let readme = |text: &str| {
+        (
+            "README.md",
+            format!("# GitOps repository of the shop\n\n{text}\n"),
+        )
+    };
     vec![
         Chapter {
             author: "Linh Tran",
             message: "Deploy checkout 2.3.1",
             at: now - Duration::days(6),
-            files: vec![readme("What stands here is deployed."), (MANIFEST, manifest("2.3.1", "20"))],
+            files: vec![
+                readme("What stands here is deployed."),
+                (MANIFEST, manifest("2.3.1", "20")),
+            ],
         },
         Chapter {
             author: "Mara Okafor",
@@ -106,7 +126,9 @@ fn history(now: DateTime<Utc>) -> Vec<Chapter<'static>> {
             author: "Linh Tran",
             message: "Say who is on call",
             at: now - Duration::hours(5),
-            files: vec![readme("What stands here is deployed. On call: the payments team.")],
+            files: vec![readme(
+                "What stands here is deployed. On call: the payments team.",
+            )],
         },
         Chapter {
             author: "Jo Silva",
@@ -154,9 +176,13 @@ fn commit(work: &Path, chapter: &Chapter<'_>) -> anyhow::Result<()> {
     let email = format!("{}@shop.example", chapter.author.to_lowercase().replace(' ', "."));
     let mut command = base(work);
     command.args(["commit", "--quiet", "--message", chapter.message]);
-    command.env("GIT_AUTHOR_DATE", &date).env("GIT_COMMITTER_DATE", &date);
+    command
+        .env("GIT_AUTHOR_DATE", &date)
+        .env("GIT_COMMITTER_DATE", &date);
     for role in ["AUTHOR", "COMMITTER"] {
-        command.env(format!("GIT_{role}_NAME"), chapter.author).env(format!("GIT_{role}_EMAIL"), &email);
+        command
+            .env(format!("GIT_{role}_NAME"), chapter.author)
+            .env(format!("GIT_{role}_EMAIL"), &email);
     }
     run(command).map(drop)
 }
@@ -170,15 +196,23 @@ fn git(dir: &Path, args: &[&str]) -> anyhow::Result<String> {
 /// The machine's own git configuration must not change the story.
 fn base(dir: &Path) -> Command {
     let mut command = Command::new("git");
-    command.current_dir(dir).env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
+    command
+        .current_dir(dir)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1");
     command.args(["-c", "safe.directory=*", "-c", "commit.gpgsign=false"]);
     command
 }
 
 fn run(mut command: Command) -> anyhow::Result<String> {
-    let output = command.output().context("cannot run git: install it with the system's package manager")?;
+    let output = command
+        .output()
+        .context("cannot run git: install it with the system's package manager")?;
     if !output.status.success() {
-        bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "{command:?} failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(String::from_utf8(output.stdout)?)
 }
@@ -195,7 +229,15 @@ mod tests {
         let revisions = story.revisions().expect("git works");
         assert_eq!(revisions.len(), 4);
         assert_eq!(revisions[0].commit, story.bad_commit);
-        assert_eq!(revisions.iter().map(Revision::works).collect::<Vec<_>>(), [false, true, true, true]);
-        assert!(revisions[0].at < story.alert_at, "{} {}", revisions[0].at, revisions[0].subject);
+        assert_eq!(
+            revisions.iter().map(Revision::works).collect::<Vec<_>>(),
+            [false, true, true, true]
+        );
+        assert!(
+            revisions[0].at < story.alert_at,
+            "{} {}",
+            revisions[0].at,
+            revisions[0].subject
+        );
     }
 }

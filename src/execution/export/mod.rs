@@ -31,7 +31,10 @@ pub async fn export(db: &Db, objects: &ObjectStore, ctx: &OpCtx, id: ExecutionId
     let execution = list::get(&mut tx, id).await?;
     if execution.completed_at.is_none() {
         let remedy = "its evidence is exported when it is over";
-        return Err(Error::Status { status: execution.status, remedy });
+        return Err(Error::Status {
+            status: execution.status,
+            remedy,
+        });
     }
     let (mut parts, logs) = store::parts(&mut tx, id, execution.plan_id).await?;
     tx.commit().await?;
@@ -65,11 +68,16 @@ async fn seal(
         let leaves = audit::leaves_about(&mut tx, plan, Some(id)).await?;
         let checkpoint = audit::latest_checkpoint(&mut tx).await?;
         tx.commit().await?;
-        let sealed = leaves.iter().find(|leaf| String::from_utf8_lossy(&leaf.body).contains(event_id));
+        let sealed = leaves
+            .iter()
+            .find(|leaf| String::from_utf8_lossy(&leaf.body).contains(event_id));
         if let (Some(sealed), Some(checkpoint)) = (sealed, checkpoint)
             && sealed.position < checkpoint.size
         {
-            let covered: Vec<_> = leaves.into_iter().filter(|leaf| leaf.position < checkpoint.size).collect();
+            let covered: Vec<_> = leaves
+                .into_iter()
+                .filter(|leaf| leaf.position < checkpoint.size)
+                .collect();
             let positions: Vec<u64> = covered.iter().map(|leaf| leaf.position).collect();
             let proofs = audit::inclusion_proofs(db, &positions, checkpoint.size).await?;
             return Ok(draft.seal(&covered, &proofs, &checkpoint.note)?);

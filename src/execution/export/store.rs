@@ -30,7 +30,11 @@ impl Log {
 }
 
 /// Every part but the log's own, and the output still to be read.
-pub(super) async fn parts(tx: &mut Tx, id: ExecutionId, plan: PlanId) -> Result<(Vec<Part>, Vec<Log>), Error> {
+pub(super) async fn parts(
+    tx: &mut Tx,
+    id: ExecutionId,
+    plan: PlanId,
+) -> Result<(Vec<Part>, Vec<Log>), Error> {
     let mut parts = plan_parts(tx, plan).await?;
     parts.extend(incident_parts(tx, plan).await?);
     parts.extend(decision_parts(tx, id, plan).await?);
@@ -49,7 +53,11 @@ async fn plan_parts(tx: &mut Tx, plan: PlanId) -> Result<Vec<Part>, Error> {
         plan.uuid(),
     );
     let grant = grant.fetch_optional(&mut **tx).await?;
-    parts.extend(grant.map(|g| Part::Approval { statement: g.statement, key_id: g.key_id, signature: g.signature }));
+    parts.extend(grant.map(|g| Part::Approval {
+        statement: g.statement,
+        key_id: g.key_id,
+        signature: g.signature,
+    }));
     Ok(parts)
 }
 
@@ -60,8 +68,10 @@ async fn incident_parts(tx: &mut Tx, plan: PlanId) -> Result<Vec<Part>, Error> {
         plan.uuid(),
     );
     let signals = signals.fetch_all(&mut **tx).await?;
-    let mut parts: Vec<Part> =
-        signals.into_iter().map(|s| Part::Signal(format!("{}.json", s.signal_id.simple()), s.body)).collect();
+    let mut parts: Vec<Part> = signals
+        .into_iter()
+        .map(|s| Part::Signal(format!("{}.json", s.signal_id.simple()), s.body))
+        .collect();
     let diagnosis = sqlx::query!(
         r#"SELECT d.body, s.body AS "snapshot?" FROM plan p JOIN diagnosis d ON d.incident_id = p.incident_id
            LEFT JOIN snapshot s ON s.snapshot_id = d.snapshot_id
@@ -82,7 +92,9 @@ async fn decision_parts(tx: &mut Tx, id: ExecutionId, plan: PlanId) -> Result<Ve
         plan.uuid(),
         id.uuid(),
     );
-    let part = |name: Uuid, value: serde_json::Value| Part::Decision(format!("{}.json", name.simple()), value.to_string().into_bytes());
+    let part = |name: Uuid, value: serde_json::Value| {
+        Part::Decision(format!("{}.json", name.simple()), value.to_string().into_bytes())
+    };
     let rows = rows.fetch_all(&mut **tx).await?;
     let read = rows.into_iter().map(|row| {
         let input: serde_json::Value = json_of(&row.input)?;
@@ -168,7 +180,10 @@ async fn logs(tx: &mut Tx, id: ExecutionId) -> Result<Vec<Log>, Error> {
     );
     let rows = rows.fetch_all(&mut **tx).await?;
     let read = rows.into_iter().zip(0_u32..).map(|(row, number)| Log {
-        name: format!("{:03}-{}-{}-{number:05}-{}.log", row.step, row.direction, row.attempt, row.stream),
+        name: format!(
+            "{:03}-{}-{}-{number:05}-{}.log",
+            row.step, row.direction, row.attempt, row.stream
+        ),
         inline: row.inline,
         object: row.object_digest.and_then(|digest| Digest::from_slice(&digest)),
     });

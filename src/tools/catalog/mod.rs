@@ -19,7 +19,9 @@ pub use args::ArgError;
 pub use format::{Class, Place};
 
 pub(crate) use action::text_values;
-pub(crate) use format::{ArgvPart, CommandSpec, CredentialKind, ExitMeaning, HttpSpec, ValueSpec};
+pub(crate) use format::{
+    ArgvPart, CaptureSpec, CommandSpec, CredentialKind, ExitMeaning, HttpSpec, ValueSpec,
+};
 pub(crate) use pattern::{is_name, is_ref};
 pub(crate) use template::{Values, render};
 

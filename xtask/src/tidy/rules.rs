@@ -39,7 +39,11 @@ pub const ONLY: &[(&str, &[&str])] = &[
 /// Composition: uses that the ranks would forbid, each with its reason.
 pub const COMPOSITION: &[(&str, &str, &str)] = &[
     ("roles", "config", "a role is started from its configuration"),
-    ("policy", "store", "bundles and decisions are rows: policy/store.rs"),
+    (
+        "policy",
+        "store",
+        "bundles and decisions are rows: policy/store.rs",
+    ),
     (
         "policy",
         "audit",
