@@ -10,6 +10,7 @@ mod audit;
 mod embedded;
 mod gateway;
 mod gateway;
+mod embedded;
 mod harness;
 mod harness;
 mod intake;
