@@ -48,15 +48,12 @@ impl Router {
     /// Acts once. The same [`ActRef`] sent again gets the stored report, or [`ClientError::StillRunning`].
     pub async fn act(self: &Arc<Self>, act: &ActRef) -> Result<ActReport, ClientError> {
         let ctx = OpCtx::system("router", act.tenant_id.clone());
-        let acting = self.begin_acting(act);
         let warrant = match self.claim(&ctx, act).await? {
             Claim::Granted(warrant) => *warrant,
             Claim::Refused(report) => return Ok(report),
-            Claim::Taken => {
-                drop(acting);
-                return self.stored_report(&ctx, act).await;
-            }
+            Claim::Taken => return self.stored_report(&ctx, act).await,
         };
+        let acting = self.begin_acting(act);
         crash::point("router.after_claim");
         // Its own task: a caller that goes away must not stop an act half-way.
         let router = Arc::clone(self);
@@ -292,14 +289,21 @@ impl Router {
     /// What is there now must be what the approver saw, or what the forward act left.
     fn no_drift(&self, warrant: &Warrant, prior: &Captured) -> Result<(), Fault> {
         let mut expected = warrant.expected_prior().clone();
-        if let Some((tool, action)) = warrant.undoes()
-            && let Some(InverseSpec::Action { expect, .. }) =
-                self.catalog.action(tool, action).map(|def| &def.inverse)
+        if let Some(step) = warrant.undoes()
+            && let Some(InverseSpec::Action { expect, .. }) = self
+                .catalog
+                .action(&step.tool, &step.action)
+                .map(|def| &def.inverse)
         {
+            let given: Values = text_values(&step.args).collect();
             for (name, text) in expect {
-                let value = warrant
-                    .left_behind(text)
-                    .map_err(|r| Fault::refused(r.code, r.message))?;
+                let value = if text.starts_with('$') {
+                    warrant
+                        .left_behind(text)
+                        .map_err(|r| Fault::refused(r.code, r.message))?
+                } else {
+                    argv::fill(text, &given)?
+                };
                 expected.insert(name.clone(), value);
             }
         }

@@ -24,6 +24,6 @@ mod store;
 pub use client::{Client, ClientError, ReadError};
 pub use judge::{judge, weakest};
 pub use read::ReadAnswer;
-pub use router::{Router, Settings};
+pub use router::{Parts, Router, Settings};
 
 pub(crate) use fault::Fault;

@@ -39,7 +39,6 @@ impl Router {
         let now = tx.db_now().await?;
         let attempt = match attempt {
             Some(attempt) if !attempt.is_fence() => attempt,
-            _ if self.is_acting(act) => return Ok(ProbeReport::Running),
             _ => {
                 store::fence(&mut tx, &ctx, act, self.router_id).await?;
                 tx.commit().await?;

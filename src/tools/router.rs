@@ -47,6 +47,23 @@ impl Default for Settings {
     }
 }
 
+/// What a router works with.
+#[derive(Debug)]
+pub struct Parts {
+    /// Under the router's database role.
+    pub db: Db,
+    /// Where log chunks go.
+    pub objects: ObjectStore,
+    /// Where commands run.
+    pub runner: Runner,
+    /// What can be run.
+    pub catalog: Arc<Catalog>,
+    /// The active policy, shared with whoever swaps it.
+    pub engine: Arc<Engine>,
+    /// The gateway's public keys.
+    pub keys: ApprovalKeys,
+}
+
 /// Runs tools under the router's database role.
 #[derive(Debug)]
 pub struct Router {
@@ -63,25 +80,16 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router. `db` must be of the router's role; `router_id` is new for each process.
+    /// A router. `router_id` is new for each process.
     #[must_use]
-    pub fn new(
-        db: Db,
-        objects: ObjectStore,
-        runner: Runner,
-        catalog: Arc<Catalog>,
-        engine: Arc<Engine>,
-        keys: ApprovalKeys,
-        router_id: Uuid,
-        settings: Settings,
-    ) -> Self {
+    pub fn new(parts: Parts, router_id: Uuid, settings: Settings) -> Self {
         Self {
-            db,
-            objects,
-            runner,
-            catalog,
-            engine,
-            keys,
+            db: parts.db,
+            objects: parts.objects,
+            runner: parts.runner,
+            catalog: parts.catalog,
+            engine: parts.engine,
+            keys: parts.keys,
             router_id,
             places: Places::new(settings),
             tasks: TaskTracker::new(),

@@ -77,7 +77,7 @@ async fn execute(
 ) -> Response {
     let value = match parse::<Value>(body) {
         Ok(value) => value,
-        Err(response) => return response,
+        Err(response) => return *response,
     };
     if value.get("execution_id").is_some() {
         return match read_as::<ActRef>(value) {
@@ -85,12 +85,12 @@ async fn execute(
                 .act(&act)
                 .await
                 .map_or_else(refused, |report| Json(report).into_response()),
-            Err(response) => response,
+            Err(response) => *response,
         };
     }
     match read_as::<ReadRequest>(value) {
         Ok(request) => read(&router, request).await,
-        Err(response) => response,
+        Err(response) => *response,
     }
 }
 
@@ -121,7 +121,7 @@ async fn probe(
             .probe(&act)
             .await
             .map_or_else(refused, |report| Json(report).into_response()),
-        Err(response) => response,
+        Err(response) => *response,
     }
 }
 
@@ -160,7 +160,7 @@ pub fn listing(catalog: &Catalog) -> Value {
 
 fn parse<T: DeserializeOwned>(
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Result<T, Response> {
+) -> Result<T, Box<Response>> {
     let body = body.map_err(|rejection| {
         let status = rejection.status();
         let code = if status == StatusCode::PAYLOAD_TOO_LARGE {
@@ -168,15 +168,20 @@ fn parse<T: DeserializeOwned>(
         } else {
             "invalid_request"
         };
-        problem(status, code, &rejection.body_text())
+        Box::new(problem(status, code, &rejection.body_text()))
     })?;
     serde_json::from_slice(&body)
-        .map_err(|e| problem(StatusCode::BAD_REQUEST, "malformed_json", &e.to_string()))
+        .map_err(|e| Box::new(problem(StatusCode::BAD_REQUEST, "malformed_json", &e.to_string())))
 }
 
-fn read_as<T: DeserializeOwned>(value: Value) -> Result<T, Response> {
-    serde_json::from_value(value)
-        .map_err(|e| problem(StatusCode::UNPROCESSABLE_ENTITY, "invalid_body", &e.to_string()))
+fn read_as<T: DeserializeOwned>(value: Value) -> Result<T, Box<Response>> {
+    serde_json::from_value(value).map_err(|e| {
+        Box::new(problem(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_body",
+            &e.to_string(),
+        ))
+    })
 }
 
 fn refused(error: ClientError) -> Response {

@@ -28,14 +28,16 @@ fn intended(rows: &Rows, act: &ActRef) -> Result<(), Refusal> {
     let is_this = |step: u32, direction: Direction, attempt: u32| {
         step == act.step && direction == act.direction && attempt == act.attempt
     };
-    let mut intended = false;
+    let (mut intended, mut stopped) = (false, false);
     for event in &rows.journal {
         match *event {
             JournalEvent::Intended {
                 step,
                 direction,
                 attempt,
-            } => intended = is_this(step, direction, attempt),
+            } => {
+                (intended, stopped) = (is_this(step, direction, attempt), false);
+            }
             JournalEvent::Ended {
                 step,
                 direction,
@@ -66,17 +68,19 @@ fn intended(rows: &Rows, act: &ActRef) -> Result<(), Refusal> {
             | JournalEvent::CancelRequested { .. }
             | JournalEvent::RollbackRequested { .. }
             | JournalEvent::DeadlinePassed
-                if intended && act.direction == Direction::Forward =>
+                if act.direction == Direction::Forward =>
             {
-                return Err(Refusal::new(
-                    "held",
-                    "the execution was stopped before this attempt began",
-                ));
+                stopped = true;
             }
             _ => {}
         }
     }
-    if intended {
+    if intended && stopped {
+        Err(Refusal::new(
+            "held",
+            "the execution was stopped before this attempt began",
+        ))
+    } else if intended {
         Ok(())
     } else {
         Err(Refusal::new(

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use crate::{
     domain::{
         Digest, EffectKind, OpCtx, PlanId, Risk, Target,
-        plan::{Args, Assertion},
+        plan::{Args, Assertion, Step},
         run::{ActRef, Captured, Direction},
     },
     policy,
@@ -129,7 +129,7 @@ pub struct Warrant {
     now: DateTime<Utc>,
     timeout_secs: u32,
     forward: Forward,
-    undoes: Option<(String, String)>,
+    undoes: Option<Step>,
 }
 
 /// What the forward attempt captured and answered; empty for a forward act.
@@ -208,12 +208,10 @@ impl Warrant {
         self.timeout_secs
     }
 
-    /// For a rollback: tool and action of the forward act.
+    /// For a rollback: the step that is undone.
     #[must_use]
-    pub fn undoes(&self) -> Option<(&str, &str)> {
-        self.undoes
-            .as_ref()
-            .map(|(tool, action)| (tool.as_str(), action.as_str()))
+    pub const fn undoes(&self) -> Option<&Step> {
+        self.undoes.as_ref()
     }
 
     /// The value that `$prior.NAME` or `$result.NAME` of the forward attempt stands for.
@@ -277,7 +275,7 @@ pub async fn issue(
         now: rows.now,
         timeout_secs: derived.timeout_secs,
         forward: derived.forward,
-        undoes: (!forward_act).then(|| (step.tool.clone(), step.action.clone())),
+        undoes: (!forward_act).then(|| step.clone()),
     })
 }
 

@@ -69,7 +69,7 @@ pub enum InverseSpec {
         action: String,
         /// `{name}` stands for an argument of the forward act, `$prior.NAME` and `$result.NAME` for what it captured.
         args: BTreeMap<String, String>,
-        /// Capture of the inverse → `$result.NAME`: what it must find, or somebody came between.
+        /// Capture of the inverse → argument or `$result.NAME` of the act: what it must find, or somebody came between.
         expect: BTreeMap<String, String>,
     },
     /// Cannot be undone.

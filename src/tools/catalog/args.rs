@@ -29,7 +29,7 @@ pub(super) fn check(
         errors.push(ArgError {
             arg: arg.to_owned(),
             message,
-        })
+        });
     };
     for name in args.keys().filter(|name| !specs.contains_key(*name)) {
         refuse(name, "is not an argument of this action".into());

@@ -335,7 +335,7 @@ pub(crate) struct InverseEntry {
     pub(crate) action: Option<String>,
     #[serde(default)]
     pub(crate) args: BTreeMap<String, String>,
-    /// What the inverse must find: capture of the inverse → `$result.NAME` of the act. Otherwise somebody came between.
+    /// What the inverse must find: capture of the inverse → argument or `$result.NAME` of the act. Else somebody came between.
     #[serde(default)]
     pub(crate) expect: BTreeMap<String, String>,
 }

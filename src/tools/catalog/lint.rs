@@ -324,7 +324,7 @@ impl Lint<'_> {
                     ensure(captured, &format!("`$prior.{name}` is not captured"))?;
                 }
                 Some(("result", name)) => {
-                    ensure(results.contains(name), &format!("`$result.{name}` is no result"))?
+                    ensure(results.contains(name), &format!("`$result.{name}` is no result"))?;
                 }
                 Some(_) => return Err(format!("`{text}` is neither prior nor result")),
                 None => self.known(text, None)?,
