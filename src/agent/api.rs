@@ -44,7 +44,10 @@ impl Api {
                 };
                 let body = json!({"target": target, "intent": intent});
                 let request = self.http.post(format!("{}/v1/plans", self.url)).json(&body);
-                match self.send(request.header("Idempotency-Key", format!("slack-{}", digest.hex()))).await {
+                match self
+                    .send(request.header("Idempotency-Key", format!("slack-{}", digest.hex())))
+                    .await
+                {
                     Ok(answer) => planned(&answer),
                     Err(text) => text,
                 }
@@ -57,13 +60,21 @@ impl Api {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Value, String> {
-        let response = request.bearer_auth(self.token.expose_secret()).send().await.map_err(|error| {
-            tracing::warn!(error = %error.without_url(), "the gateway did not answer the agent");
-            "The gateway did not answer in time; look with `status` or on the command line.".to_owned()
-        })?;
+        let response = request
+            .bearer_auth(self.token.expose_secret())
+            .send()
+            .await
+            .map_err(|error| {
+                tracing::warn!(error = %error.without_url(), "the gateway did not answer the agent");
+                "The gateway did not answer in time; look with `status` or on the command line.".to_owned()
+            })?;
         let ok = response.status().is_success();
         let body: Value = response.json().await.unwrap_or_default();
-        if ok { Ok(body) } else { Err(format!("{}: {}", text(&body["title"]), text(&body["detail"]))) }
+        if ok {
+            Ok(body)
+        } else {
+            Err(format!("{}: {}", text(&body["title"]), text(&body["detail"])))
+        }
     }
 }
 
@@ -85,7 +96,10 @@ fn status(answer: &Value) -> String {
         Some(id) => id,
         None => answer["plan_id"].as_str().unwrap_or_default(),
     };
-    let reason = answer["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    let reason = answer["reason"]
+        .as_str()
+        .map(|reason| format!(" ({reason})"))
+        .unwrap_or_default();
     format!("{id} is {}{}", text(&answer["status"]), escaped(&reason))
 }
 
@@ -96,7 +110,10 @@ fn text(value: &Value) -> String {
 /// Slack's three control characters, escaped; nothing that cannot be seen.
 fn escaped(text: &str) -> String {
     let shown: String = text.chars().filter(|c| !c.is_control()).take(500).collect();
-    shown.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    shown
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 #[cfg(test)]
@@ -105,8 +122,12 @@ mod tests {
 
     #[test]
     fn what_strangers_wrote_mentions_nobody() {
-        let answer = json!({"plan_id": "plan_1", "plan": {"status": "draft", "lacks": "<!channel> & \u{7}more"}});
-        assert_eq!(planned(&answer), "Draft plan_1: it lacks &lt;!channel&gt; &amp; more.");
+        let answer =
+            json!({"plan_id": "plan_1", "plan": {"status": "draft", "lacks": "<!channel> & \u{7}more"}});
+        assert_eq!(
+            planned(&answer),
+            "Draft plan_1: it lacks &lt;!channel&gt; &amp; more."
+        );
         let answer = json!({"execution_id": "exec_1", "status": "failed", "reason": "exit_1"});
         assert_eq!(status(&answer), "exec_1 is failed (exit_1)");
     }

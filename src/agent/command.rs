@@ -26,12 +26,18 @@ const HELP: &str = "Usage: `plan [on:TARGET] <what you want>` or `status <exec_â
 /// Reads Slack's form body; its `text` is the command. The error is what to answer.
 pub(super) fn parse(body: &[u8]) -> Result<Command, String> {
     let form: Vec<(Cow<'_, str>, Cow<'_, str>)> = url::form_urlencoded::parse(body).collect();
-    let text = form.iter().find(|(key, _)| key == "text").map(|(_, value)| value.trim()).unwrap_or_default();
+    let text = form
+        .iter()
+        .find(|(key, _)| key == "text")
+        .map(|(_, value)| value.trim())
+        .unwrap_or_default();
     let (verb, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
     let rest = rest.trim();
     match verb {
         "plan" if !rest.is_empty() => Ok(plan(rest)),
-        "status" => status(rest).ok_or_else(|| format!("`status` wants the id of an execution or a plan. {HELP}")),
+        "status" => {
+            status(rest).ok_or_else(|| format!("`status` wants the id of an execution or a plan. {HELP}"))
+        }
         _ => Err(HELP.to_owned()),
     }
 }
@@ -39,10 +45,14 @@ pub(super) fn parse(body: &[u8]) -> Result<Command, String> {
 fn plan(rest: &str) -> Command {
     let (first, others) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
     match first.strip_prefix("on:") {
-        Some(target) if !others.trim().is_empty() => {
-            Command::Plan { target: Some(target.to_owned()), intent: others.trim().to_owned() }
-        }
-        _ => Command::Plan { target: None, intent: rest.to_owned() },
+        Some(target) if !others.trim().is_empty() => Command::Plan {
+            target: Some(target.to_owned()),
+            intent: others.trim().to_owned(),
+        },
+        _ => Command::Plan {
+            target: None,
+            intent: rest.to_owned(),
+        },
     }
 }
 
@@ -72,13 +82,35 @@ mod tests {
     #[test]
     fn plan_and_status_are_understood_and_nothing_approves() {
         let plan = |target: Option<&str>, intent: &str| {
-            Ok(Command::Plan { target: target.map(str::to_owned), intent: intent.to_owned() })
+            Ok(Command::Plan {
+                target: target.map(str::to_owned),
+                intent: intent.to_owned(),
+            })
         };
-        assert_eq!(read("plan scale checkout to 5"), plan(None, "scale checkout to 5"));
-        assert_eq!(read("  plan  on:shop-prod  restart cart "), plan(Some("shop-prod"), "restart cart"));
+        assert_eq!(
+            read("plan scale checkout to 5"),
+            plan(None, "scale checkout to 5")
+        );
+        assert_eq!(
+            read("  plan  on:shop-prod  restart cart "),
+            plan(Some("shop-prod"), "restart cart")
+        );
         let id = "exec_00000000000000000000000000000001";
-        assert_eq!(read(&format!("status {id}")), Ok(Command::Status { path: format!("/v1/executions/{id}") }));
-        for text in ["", "plan", "status", "status ../v1/freeze", "status exec_1?x", "approve plan_1", "audit"] {
+        assert_eq!(
+            read(&format!("status {id}")),
+            Ok(Command::Status {
+                path: format!("/v1/executions/{id}")
+            })
+        );
+        for text in [
+            "",
+            "plan",
+            "status",
+            "status ../v1/freeze",
+            "status exec_1?x",
+            "approve plan_1",
+            "audit",
+        ] {
             assert!(read(text).expect_err(text).contains("Usage"), "{text}");
         }
     }

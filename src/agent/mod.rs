@@ -62,8 +62,15 @@ struct Parts {
 /// When no HTTP client can be made.
 pub fn routes(settings: Settings, clock: Arc<dyn Clock>) -> Result<Router, reqwest::Error> {
     let api = Api::new(&settings)?;
-    let agent = Agent(Arc::new(Parts { api, settings, clock, seen: Mutex::default() }));
-    let routes = Router::new().route("/slack/commands", post(commands)).layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
+    let agent = Agent(Arc::new(Parts {
+        api,
+        settings,
+        clock,
+        seen: Mutex::default(),
+    }));
+    let routes = Router::new()
+        .route("/slack/commands", post(commands))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES));
     Ok(routes.with_state(agent))
 }
 

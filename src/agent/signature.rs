@@ -24,27 +24,40 @@ pub enum Refusal {
 }
 
 /// Checks time and signature of a body as it came.
-pub fn check(secret: &SecretString, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Result<(), Refusal> {
+pub fn check(
+    secret: &SecretString,
+    headers: &HeaderMap,
+    body: &[u8],
+    now: DateTime<Utc>,
+) -> Result<(), Refusal> {
     let header = |name: &str| headers.get(name)?.to_str().ok();
     let timestamp = header("x-slack-request-timestamp").ok_or(Refusal::Missing)?;
-    let given = header("x-slack-signature").and_then(|text| text.strip_prefix("v0=")).ok_or(Refusal::Missing)?;
+    let given = header("x-slack-signature")
+        .and_then(|text| text.strip_prefix("v0="))
+        .ok_or(Refusal::Missing)?;
     let given = hex::decode(given).map_err(|_| Refusal::Signature)?;
     let seconds: i64 = timestamp.parse().map_err(|_| Refusal::Missing)?;
     let away = now.timestamp().checked_sub(seconds).ok_or(Refusal::Time)?;
     if away.unsigned_abs() > WINDOW_SECS.unsigned_abs() {
         return Err(Refusal::Time);
     }
-    mac(secret, timestamp, body).verify_slice(&given).map_err(|_| Refusal::Signature)
+    mac(secret, timestamp, body)
+        .verify_slice(&given)
+        .map_err(|_| Refusal::Signature)
 }
 
 /// The `X-Slack-Signature` of a body, as Slack makes it.
 #[must_use]
 pub fn sign(secret: &SecretString, timestamp: &str, body: &[u8]) -> String {
-    format!("v0={}", hex::encode(mac(secret, timestamp, body).finalize().into_bytes()))
+    format!(
+        "v0={}",
+        hex::encode(mac(secret, timestamp, body).finalize().into_bytes())
+    )
 }
 
 fn mac(secret: &SecretString, timestamp: &str, body: &[u8]) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).expect("HMAC takes keys of any length");
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
+        .expect("HMAC takes keys of any length");
     for part in [b"v0:", timestamp.as_bytes(), b":", body] {
         mac.update(part);
     }
@@ -72,10 +85,27 @@ mod tests {
         assert_eq!(check(&secret, &good, body, at(1_531_420_918)), Ok(()));
         assert_eq!(check(&secret, &good, body, at(1_531_420_919)), Err(Refusal::Time));
         assert_eq!(check(&secret, &good, body, at(1_531_420_317)), Err(Refusal::Time));
-        assert_eq!(check(&secret, &good, b"token=other", at(1_531_420_618)), Err(Refusal::Signature));
-        assert_eq!(check(&secret, &headers("1531420619", signature), body, at(1_531_420_618)), Err(Refusal::Signature));
-        assert_eq!(check(&secret, &HeaderMap::new(), body, at(0)), Err(Refusal::Missing));
-        assert_eq!(check(&secret, &headers("-9223372036854775808", signature), body, at(1)), Err(Refusal::Time));
+        assert_eq!(
+            check(&secret, &good, b"token=other", at(1_531_420_618)),
+            Err(Refusal::Signature)
+        );
+        assert_eq!(
+            check(
+                &secret,
+                &headers("1531420619", signature),
+                body,
+                at(1_531_420_618)
+            ),
+            Err(Refusal::Signature)
+        );
+        assert_eq!(
+            check(&secret, &HeaderMap::new(), body, at(0)),
+            Err(Refusal::Missing)
+        );
+        assert_eq!(
+            check(&secret, &headers("-9223372036854775808", signature), body, at(1)),
+            Err(Refusal::Time)
+        );
         assert_eq!(sign(&secret, "1531420618", body), signature);
     }
 }

@@ -122,7 +122,11 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Config(command) => config::run(command, &config)?,
         Command::Doctor => doctor::run(&config).await?,
         Command::Healthcheck(check) => healthcheck::run(&check, &config).await?,
-        Command::Demo(_) | Command::Audit(_) | Command::Client(_) | Command::Init(_) | Command::Postgres(_) => {}
+        Command::Demo(_)
+        | Command::Audit(_)
+        | Command::Client(_)
+        | Command::Init(_)
+        | Command::Postgres(_) => {}
     }
     Ok(Exit::Ok)
 }

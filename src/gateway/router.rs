@@ -107,7 +107,12 @@ fn table() -> Vec<Route> {
             Least(Operator),
             v1::workflows::start,
         ),
-        route("GET", "/v1/executions/{id}/evidence", Least(Viewer), v1::executions::evidence),
+        route(
+            "GET",
+            "/v1/executions/{id}/evidence",
+            Least(Viewer),
+            v1::executions::evidence,
+        ),
         route("GET", "/v1/executions/{id}/logs", Least(Viewer), v1::logs::stream),
         route("GET", "/v1/audit/events", Least(Viewer), v1::audit::events),
         route(

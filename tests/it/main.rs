@@ -6,12 +6,12 @@
 )]
 
 mod approval;
+mod approved;
 mod audit;
 mod embedded;
-mod gateway;
-mod gateway;
 mod embedded;
-mod approved;
+mod gateway;
+mod gateway;
 mod harness;
 mod harness;
 mod intake;
@@ -22,7 +22,7 @@ mod migrate;
 mod notify;
 mod plan;
 mod policy;
-mod serve;
 mod router;
+mod serve;
 mod store;
 mod warrant;

@@ -130,7 +130,13 @@ pub(super) async fn run(api: &Api, output: &Output, command: Command) -> anyhow:
             query.extend(list.status.map(|status| ("status", status)));
             query.extend(list.plan.map(|plan| ("plan_id", plan)));
             query.extend(list.cursor.map(|cursor| ("cursor", cursor)));
-            let columns = [("execution", "/execution_id"), ("status", "/status"), ("reason", "/reason"), ("plan", "/plan_id"), ("created", "/created_at")];
+            let columns = [
+                ("execution", "/execution_id"),
+                ("status", "/status"),
+                ("reason", "/reason"),
+                ("plan", "/plan_id"),
+                ("created", "/created_at"),
+            ];
             page(output, &api.get("/v1/executions", &query).await?, &columns)?;
         }
         Command::Get(named) => {
@@ -162,7 +168,9 @@ pub(super) async fn run(api: &Api, output: &Output, command: Command) -> anyhow:
         }
         Command::Logs(logs) => return follow::logs(api, output, &logs.execution_id, logs.follow).await,
         Command::Cancel(named) => {
-            let answer = api.post(&path(&named.execution_id, "/cancel"), &json!({})).await?;
+            let answer = api
+                .post(&path(&named.execution_id, "/cancel"), &json!({}))
+                .await?;
             output.show(&answer, |output| output.line("asked to stop"))?;
         }
         Command::Resolve(resolve) => {
@@ -173,11 +181,15 @@ pub(super) async fn run(api: &Api, output: &Output, command: Command) -> anyhow:
             };
             let body = without_nulls(json!({"step": resolve.step, "as": word, "note": resolve.note}));
             let answer = api.post(&path(&resolve.execution_id, "/resolve"), &body).await?;
-            output.show(&answer, |output| output.line(&format!("step {} is settled as {word}", resolve.step)))?;
+            output.show(&answer, |output| {
+                output.line(&format!("step {} is settled as {word}", resolve.step))
+            })?;
         }
         Command::Rollback(rollback) => {
             let body = without_nulls(json!({"note": rollback.note}));
-            let answer = api.post(&path(&rollback.execution_id, "/rollback"), &body).await?;
+            let answer = api
+                .post(&path(&rollback.execution_id, "/rollback"), &body)
+                .await?;
             output.show(&answer, |output| output.line("asked to roll back"))?;
         }
     }
@@ -187,7 +199,9 @@ pub(super) async fn run(api: &Api, output: &Output, command: Command) -> anyhow:
 /// Runs a subcommand of `evidence`.
 pub(super) async fn evidence(api: &Api, command: Evidence) -> anyhow::Result<Exit> {
     let Evidence::Export(export) = command;
-    let bundle = api.bytes(&format!("/v1/executions/{}/evidence", export.execution_id)).await?;
+    let bundle = api
+        .bytes(&format!("/v1/executions/{}/evidence", export.execution_id))
+        .await?;
     std::fs::write(&export.file, &bundle).with_context(|| format!("writing {}", export.file.display()))?;
     Ok(Exit::Ok)
 }

@@ -36,7 +36,10 @@ pub(super) async fn logs(api: &Api, output: &Output, id: &str, follow: bool) -> 
         }
         failures += 1;
         if failures > TRIES {
-            return Err(Failure::of(Exit::Unavailable, "the stream broke off and the gateway does not come back; run it again"));
+            return Err(Failure::of(
+                Exit::Unavailable,
+                "the stream broke off and the gateway does not come back; run it again",
+            ));
         }
         tokio::time::sleep(Duration::from_millis(200 * u64::from(failures.min(20)))).await;
     }
@@ -75,9 +78,18 @@ fn show(output: &Output, event: &Event) -> Option<Exit> {
     let data: Value = serde_json::from_str(&event.data).unwrap_or_default();
     match (event.name.as_str(), output.format) {
         ("step" | "log", Format::Json | Format::Yaml) => output.line(&data.to_string()),
-        ("step", Format::Table) => output.line(&format!("{}  -- {}", text(&data, "/timestamp"), text(&data, "/message"))),
+        ("step", Format::Table) => output.line(&format!(
+            "{}  -- {}",
+            text(&data, "/timestamp"),
+            text(&data, "/message")
+        )),
         ("log", Format::Table) => {
-            output.line(&format!("{}  {} {}", text(&data, "/timestamp"), text(&data, "/stream"), text(&data, "/message")));
+            output.line(&format!(
+                "{}  {} {}",
+                text(&data, "/timestamp"),
+                text(&data, "/stream"),
+                text(&data, "/message")
+            ));
         }
         ("end", format) => {
             let status = text(&data, "/status");

@@ -26,34 +26,57 @@ impl Api {
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("carapulse/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { http, url: login.url, token: login.token })
+        Ok(Self {
+            http,
+            url: login.url,
+            token: login.token,
+        })
     }
 
     /// `GET`, as JSON.
     pub(super) async fn get(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
-        self.json(self.request(Method::GET, path).query(query).timeout(SHORT)).await
+        self.json(self.request(Method::GET, path).query(query).timeout(SHORT))
+            .await
     }
 
     /// `POST`, as JSON.
     pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
-        self.json(self.request(Method::POST, path).json(body).timeout(LONG)).await
+        self.json(self.request(Method::POST, path).json(body).timeout(LONG))
+            .await
     }
 
     /// `POST` that is done once, however often it is sent.
     pub(super) async fn post_once(&self, path: &str, key: &str, body: &Value) -> anyhow::Result<Value> {
-        let request = self.request(Method::POST, path).header("Idempotency-Key", key).json(body);
+        let request = self
+            .request(Method::POST, path)
+            .header("Idempotency-Key", key)
+            .json(body);
         self.json(request.timeout(LONG)).await
     }
 
     /// `GET`, as bytes.
     pub(super) async fn bytes(&self, path: &str) -> anyhow::Result<Vec<u8>> {
-        let response = self.send(self.request(Method::GET, path).timeout(Duration::from_secs(600))).await?;
-        Ok(response.bytes().await.map_err(|error| self.unreachable(&error))?.to_vec())
+        let response = self
+            .send(self.request(Method::GET, path).timeout(Duration::from_secs(600)))
+            .await?;
+        Ok(response
+            .bytes()
+            .await
+            .map_err(|error| self.unreachable(&error))?
+            .to_vec())
     }
 
     /// Opens a stream of server-sent events after `last_id`.
-    pub(super) async fn stream(&self, path: &str, query: &[(&str, String)], last_id: Option<&str>) -> anyhow::Result<Response> {
-        let mut request = self.request(Method::GET, path).query(query).header("Accept", "text/event-stream");
+    pub(super) async fn stream(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        last_id: Option<&str>,
+    ) -> anyhow::Result<Response> {
+        let mut request = self
+            .request(Method::GET, path)
+            .query(query)
+            .header("Accept", "text/event-stream");
         if let Some(id) = last_id {
             request = request.header("Last-Event-ID", id);
         }
@@ -61,7 +84,9 @@ impl Api {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(self.token.expose_secret())
+        self.http
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(self.token.expose_secret())
     }
 
     async fn json(&self, request: RequestBuilder) -> anyhow::Result<Value> {
@@ -87,7 +112,10 @@ impl Api {
         } else {
             "the connection broke off"
         };
-        Failure::of(Exit::Unavailable, format!("{}: {why}; is the gateway running, and is --url right?", self.url))
+        Failure::of(
+            Exit::Unavailable,
+            format!("{}: {why}; is the gateway running, and is --url right?", self.url),
+        )
     }
 }
 
@@ -96,7 +124,9 @@ const LONG: Duration = Duration::from_secs(120);
 
 /// Whether asking again later may help.
 pub(super) fn is_passing(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<Failure>().is_some_and(|failure| failure.exit == Exit::Unavailable)
+    error
+        .downcast_ref::<Failure>()
+        .is_some_and(|failure| failure.exit == Exit::Unavailable)
 }
 
 /// One line from a problem document, with the exit code that its kind has.
@@ -112,7 +142,10 @@ fn failure(status: StatusCode, body: &Value) -> anyhow::Error {
         _ => Exit::Failed,
     };
     if code.is_empty() {
-        return Failure::of(exit, format!("the gateway answered {status} without saying why; is --url a gateway?"));
+        return Failure::of(
+            exit,
+            format!("the gateway answered {status} without saying why; is --url a gateway?"),
+        );
     }
     let mut line = format!("{}: {}", text("title"), text("detail"));
     for error in body["errors"].as_array().into_iter().flatten().take(5) {
@@ -147,7 +180,10 @@ mod tests {
                 "request_id": "r1", "errors": [{"pointer": "/a", "detail": "x"}]});
             let error = failure(StatusCode::from_u16(status).expect("a status"), &body);
             assert_eq!(crate::cli::exit::code(&error), exit, "{code}");
-            assert_eq!(error.to_string(), format!("T: do this[31m; at /a ({code}, request r1)"));
+            assert_eq!(
+                error.to_string(),
+                format!("T: do this[31m; at /a ({code}, request r1)")
+            );
         }
     }
 }

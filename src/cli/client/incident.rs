@@ -79,11 +79,19 @@ pub(super) async fn run(api: &Api, output: &Output, command: Command) -> anyhow:
             let mut query = vec![("limit", list.limit.to_string())];
             query.extend(list.status.map(|status| ("status", status)));
             query.extend(list.cursor.map(|cursor| ("cursor", cursor)));
-            let columns = [("incident", "/incident_id"), ("status", "/status"), ("stage", "/stage"), ("title", "/title"), ("opened", "/opened_at")];
+            let columns = [
+                ("incident", "/incident_id"),
+                ("status", "/status"),
+                ("stage", "/stage"),
+                ("title", "/title"),
+                ("opened", "/opened_at"),
+            ];
             page(output, &api.get("/v1/incidents", &query).await?, &columns)?;
         }
         Command::Get(named) => {
-            let incident = api.get(&format!("/v1/incidents/{}", named.incident_id), &[]).await?;
+            let incident = api
+                .get(&format!("/v1/incidents/{}", named.incident_id), &[])
+                .await?;
             output.show(&incident, |output| show(output, &incident))?;
         }
     }
@@ -104,7 +112,14 @@ pub(super) async fn audit_list(api: &Api, output: &Output, list: AuditList) -> a
         ("cursor", list.cursor),
     ];
     query.extend(filters.into_iter().filter_map(|(key, value)| Some((key, value?))));
-    let columns = [("position", "/position"), ("at", "/at"), ("actor", "/actor/name"), ("action", "/action"), ("decision", "/decision"), ("subject", "/subject")];
+    let columns = [
+        ("position", "/position"),
+        ("at", "/at"),
+        ("actor", "/actor/name"),
+        ("action", "/action"),
+        ("decision", "/decision"),
+        ("subject", "/subject"),
+    ];
     page(output, &api.get("/v1/audit/events", &query).await?, &columns)?;
     Ok(Exit::Ok)
 }
@@ -112,11 +127,22 @@ pub(super) async fn audit_list(api: &Api, output: &Output, list: AuditList) -> a
 fn show(output: &Output, incident: &Value) {
     output.fields(
         incident,
-        &[("incident", "/incident_id"), ("title", "/title"), ("status", "/status"), ("stage", "/stage"), ("opened", "/opened_at"), ("resolved", "/resolved_at")],
+        &[
+            ("incident", "/incident_id"),
+            ("title", "/title"),
+            ("status", "/status"),
+            ("stage", "/stage"),
+            ("opened", "/opened_at"),
+            ("resolved", "/resolved_at"),
+        ],
     );
     for signal in list_of(incident, "/signals") {
-        let parts = ["/alertname", "/service", "/status", "/occurrences"].map(|pointer| text(signal, pointer));
-        output.line(&format!("alert: {} {} {} (x{})", parts[0], parts[1], parts[2], parts[3]));
+        let parts =
+            ["/alertname", "/service", "/status", "/occurrences"].map(|pointer| text(signal, pointer));
+        output.line(&format!(
+            "alert: {} {} {} (x{})",
+            parts[0], parts[1], parts[2], parts[3]
+        ));
     }
     for diagnosis in list_of(incident, "/diagnoses").iter().take(1) {
         output.line(&format!("diagnosis: {}", text(diagnosis, "/verdict")));

@@ -29,7 +29,10 @@ pub(super) struct Output {
 impl Output {
     pub(super) fn new(common: &Common) -> Self {
         let refused = common.no_color || std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self { format: common.output, colour: !refused && std::io::stdout().is_terminal() }
+        Self {
+            format: common.output,
+            colour: !refused && std::io::stdout().is_terminal(),
+        }
     }
 
     /// Shows an answer as it came, or with `people` for a table.
@@ -49,7 +52,9 @@ impl Output {
             return;
         }
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table
+            .load_style(presets::NOTHING)
+            .set_content_arrangement(ContentArrangement::Dynamic);
         if !self.colour {
             table.force_no_tty();
         }
@@ -80,14 +85,20 @@ impl Output {
 
     fn heading(&self, text: &str) -> Cell {
         let cell = Cell::new(text.to_uppercase());
-        if self.colour { cell.add_attribute(Attribute::Bold) } else { cell }
+        if self.colour {
+            cell.add_attribute(Attribute::Bold)
+        } else {
+            cell
+        }
     }
 
     /// Colour only underlines what the word says already.
     fn cell(&self, text: &str) -> Cell {
         let cell = Cell::new(text);
         let colour = match text {
-            "succeeded" | "approved" | "granted" | "executed" | "resolved" | "delivered" | "done" => Color::Green,
+            "succeeded" | "approved" | "granted" | "executed" | "resolved" | "delivered" | "done" => {
+                Color::Green
+            }
             "failed" | "rollback_failed" | "denied" | "unknown" | "needs_attention" => Color::Red,
             "running" | "rolling_back" | "pending" | "pending_approval" | "open" => Color::Yellow,
             _ => return cell,
@@ -108,7 +119,11 @@ pub(super) fn text(value: &Value, pointer: &str) -> String {
 /// Without control and direction characters; line ends become blanks. Servers repeat what strangers wrote.
 pub(super) fn printable(text: &str) -> String {
     let kept = text.chars().map(|c| if c == '\n' || c == '\t' { ' ' } else { c });
-    kept.filter(|c| !c.is_control() && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')).collect()
+    kept.filter(|c| {
+        !c.is_control()
+            && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    })
+    .collect()
 }
 
 #[cfg(test)]

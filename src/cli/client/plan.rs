@@ -150,13 +150,22 @@ pub(super) async fn run(api: &Api, output: &Output, command: Command) -> anyhow:
         }
         Command::Diff(named) => {
             let diff = api.get(&format!("/v1/plans/{}/diff", named.plan_id), &[]).await?;
-            let columns = [("step", "/ordinal"), ("call", "/call"), ("before", "/before"), ("after", "/after"), ("undo", "/undo")];
+            let columns = [
+                ("step", "/ordinal"),
+                ("call", "/call"),
+                ("before", "/before"),
+                ("after", "/after"),
+                ("undo", "/undo"),
+            ];
             output.show(&diff, |output| output.rows(list_of(&diff, "/changes"), &columns))?;
         }
         Command::Risk(named) => {
             let risk = api.get(&format!("/v1/plans/{}/risk", named.plan_id), &[]).await?;
             output.show(&risk, |output| {
-                output.fields(&risk, &[("risk", "/risk_level"), ("tier", "/tier"), ("writes", "/writes")]);
+                output.fields(
+                    &risk,
+                    &[("risk", "/risk_level"), ("tier", "/tier"), ("writes", "/writes")],
+                );
                 for reason in list_of(&risk, "/reasons") {
                     output.line(&format!("  {}", text(reason, "")));
                 }
@@ -204,7 +213,8 @@ async fn approve(api: &Api, output: &Output, approve: Approve) -> anyhow::Result
     let shown = text(&plan, "/digest");
     let digest = approve.digest.unwrap_or_else(|| shown.clone());
     if digest != shown {
-        let message = format!("the plan's digest is {shown}, not {digest}: look at it again with `carapulse plan get`");
+        let message =
+            format!("the plan's digest is {shown}, not {digest}: look at it again with `carapulse plan get`");
         return Err(Failure::of(Exit::Conflict, message));
     }
     if !approve.yes && interactive {
@@ -215,7 +225,9 @@ async fn approve(api: &Api, output: &Output, approve: Approve) -> anyhow::Result
     }
     let body = json!({"plan_id": approve.plan_id, "digest": digest, "status": "approved", "approver_note": approve.note});
     let answer = api.post("/v1/approvals", &without_nulls(body)).await?;
-    output.show(&answer, |output| output.line(&format!("approved {} ({digest})", approve.plan_id)))?;
+    output.show(&answer, |output| {
+        output.line(&format!("approved {} ({digest})", approve.plan_id))
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -223,14 +235,18 @@ async fn execute(api: &Api, output: &Output, execute: Execute) -> anyhow::Result
     let plan_id = &execute.plan_id;
     // A plan is executed once: its own id makes a repeated request safe.
     let path = format!("/v1/plans/{plan_id}:execute");
-    let started = api.post_once(&path, &format!("execute-{plan_id}"), &json!({})).await?;
+    let started = api
+        .post_once(&path, &format!("execute-{plan_id}"), &json!({}))
+        .await?;
     let execution_id = text(&started, "/execution_id");
     if !execute.wait {
         output.show(&started, |output| output.line(&execution_id))?;
         return Ok(Exit::Ok);
     }
     let (execution, exit) = follow::wait(api, &execution_id).await?;
-    output.show(&execution, |output| output.line(&format!("{execution_id} {}", text(&execution, "/status"))))?;
+    output.show(&execution, |output| {
+        output.line(&format!("{execution_id} {}", text(&execution, "/status")))
+    })?;
     Ok(exit)
 }
 
@@ -253,8 +269,21 @@ fn show(output: &Output, plan: &Value) {
     );
     for step in list_of(plan, "/steps") {
         let call = format!("{}.{}", text(step, "/tool"), text(step, "/action"));
-        output.line(&format!("step {} [{}] {call} {}", text(step, "/ordinal"), text(step, "/stage"), text(step, "/input")));
-        output.fields(step, &[("  why", "/reason"), ("  risk", "/risk_level"), ("  expects", "/expected_prior"), ("  undone by", "/rollback")]);
+        output.line(&format!(
+            "step {} [{}] {call} {}",
+            text(step, "/ordinal"),
+            text(step, "/stage"),
+            text(step, "/input")
+        ));
+        output.fields(
+            step,
+            &[
+                ("  why", "/reason"),
+                ("  risk", "/risk_level"),
+                ("  expects", "/expected_prior"),
+                ("  undone by", "/rollback"),
+            ],
+        );
     }
     for assertion in list_of(plan, "/verification/assertions") {
         let parts = ["/name", "/op", "/value"].map(|pointer| text(assertion, pointer));
@@ -279,7 +308,11 @@ pub(super) fn page(output: &Output, answer: &Value, columns: &[(&str, &str)]) ->
 
 /// The list at a pointer, or nothing.
 pub(super) fn list_of<'a>(value: &'a Value, pointer: &str) -> &'a [Value] {
-    value.pointer(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+    value
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .map(Vec::as_slice)
+        .unwrap_or_default()
 }
 
 /// An object without the keys that are null: the API knows no nulls.
@@ -292,10 +325,13 @@ pub(super) fn without_nulls(mut body: Value) -> Value {
 
 fn literal_or_file(flag: &str, given: &str) -> anyhow::Result<Value> {
     let text = match given.strip_prefix('@') {
-        Some(path) => std::fs::read_to_string(Path::new(path)).with_context(|| format!("{flag}: reading {path}"))?,
+        Some(path) => {
+            std::fs::read_to_string(Path::new(path)).with_context(|| format!("{flag}: reading {path}"))?
+        }
         None => given.to_owned(),
     };
-    serde_json::from_str(&text).map_err(|error| Failure::of(Exit::Usage, format!("{flag} is not JSON: {error}")))
+    serde_json::from_str(&text)
+        .map_err(|error| Failure::of(Exit::Usage, format!("{flag} is not JSON: {error}")))
 }
 
 fn asked(question: &str) -> anyhow::Result<bool> {

@@ -47,24 +47,41 @@ pub(super) struct Login {
 pub(super) fn login(common: &Common) -> anyhow::Result<Login> {
     let profile = chosen(common.profile.as_deref(), profiles()?)?;
     let reference = match (&common.token_ref, profile.token) {
-        (Some(text), _) => text.parse().map_err(|error| usage(format!("--token-ref: {error}")))?,
+        (Some(text), _) => text
+            .parse()
+            .map_err(|error| usage(format!("--token-ref: {error}")))?,
         (None, Some(reference)) => reference,
         (None, None) => SecretRef::Env("CARAPULSE_TOKEN".to_owned()),
     };
     let token = resolve(&reference).map_err(|error| {
-        Failure::of(Exit::Auth, format!("no token: {error}; set CARAPULSE_TOKEN, or name a `token` in a profile"))
+        Failure::of(
+            Exit::Auth,
+            format!("no token: {error}; set CARAPULSE_TOKEN, or name a `token` in a profile"),
+        )
     })?;
     check_tenant(&token, profile.tenant.as_deref())?;
-    let url = common.url.clone().or(profile.url).unwrap_or_else(|| DEFAULT_URL.to_owned());
-    let sound = url::Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = common
+        .url
+        .clone()
+        .or(profile.url)
+        .unwrap_or_else(|| DEFAULT_URL.to_owned());
+    let sound =
+        url::Url::parse(&url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     if !sound {
-        return Err(usage(format!("`{url}` is no address of a gateway: expected http(s)://host:port")));
+        return Err(usage(format!(
+            "`{url}` is no address of a gateway: expected http(s)://host:port"
+        )));
     }
-    Ok(Login { url: url.trim_end_matches('/').to_owned(), token })
+    Ok(Login {
+        url: url.trim_end_matches('/').to_owned(),
+        token,
+    })
 }
 
 fn chosen(named: Option<&str>, mut profiles: Profiles) -> anyhow::Result<Profile> {
-    let Some(name) = named.map(str::to_owned).or(profiles.default) else { return Ok(Profile::default()) };
+    let Some(name) = named.map(str::to_owned).or(profiles.default) else {
+        return Ok(Profile::default());
+    };
     let unknown = || {
         let known: Vec<_> = profiles.profile.keys().cloned().collect();
         usage(format!("no profile `{name}`; known: {}", known.join(", ")))
@@ -74,7 +91,9 @@ fn chosen(named: Option<&str>, mut profiles: Profiles) -> anyhow::Result<Profile
 }
 
 fn profiles() -> anyhow::Result<Profiles> {
-    let Some(path) = path() else { return Ok(Profiles::default()) };
+    let Some(path) = path() else {
+        return Ok(Profiles::default());
+    };
     match std::fs::read_to_string(&path) {
         Ok(text) => toml::from_str(&text)
             .map_err(|error| Failure::of(Exit::Config, format!("{}: {}", path.display(), error.message()))),
@@ -89,11 +108,16 @@ fn path() -> Option<PathBuf> {
 
 fn check_tenant(token: &SecretString, wanted: Option<&str>) -> anyhow::Result<()> {
     use secrecy::ExposeSecret as _;
-    let has = token.expose_secret().strip_prefix("cpl_").and_then(|rest| rest.split_once('_')).map(|(tenant, _)| tenant);
+    let has = token
+        .expose_secret()
+        .strip_prefix("cpl_")
+        .and_then(|rest| rest.split_once('_'))
+        .map(|(tenant, _)| tenant);
     match (wanted, has) {
-        (Some(wanted), Some(has)) if wanted != has => {
-            Err(Failure::of(Exit::Auth, format!("the profile is for the tenant `{wanted}`, the token is of `{has}`")))
-        }
+        (Some(wanted), Some(has)) if wanted != has => Err(Failure::of(
+            Exit::Auth,
+            format!("the profile is for the tenant `{wanted}`, the token is of `{has}`"),
+        )),
         _ => Ok(()),
     }
 }
@@ -115,8 +139,14 @@ mod tests {
             [profile.b]
             url = "http://b""#;
         let read = || toml::from_str::<Profiles>(text).expect("TOML");
-        assert_eq!(chosen(None, read()).expect("default").url.as_deref(), Some("http://a"));
-        assert_eq!(chosen(Some("b"), read()).expect("named").url.as_deref(), Some("http://b"));
+        assert_eq!(
+            chosen(None, read()).expect("default").url.as_deref(),
+            Some("http://a")
+        );
+        assert_eq!(
+            chosen(Some("b"), read()).expect("named").url.as_deref(),
+            Some("http://b")
+        );
         assert!(chosen(Some("c"), read()).is_err());
         assert!(toml::from_str::<Profiles>("[profile.a]\ntoken = \"cpl_default_secret\"").is_err());
     }

@@ -70,11 +70,22 @@ mod tests {
     #[test]
     fn events_are_read_whole_however_they_are_cut() {
         let stream = ":ok\n\nevent: step\nid: 1.0.a\ndata: {\"x\":1}\n\n:hb\n\nevent: log\r\ndata: a\r\ndata: b\r\n\r\n";
-        let event = |name: &str, data: &str| Event { name: name.to_owned(), data: data.to_owned() };
+        let event = |name: &str, data: &str| Event {
+            name: name.to_owned(),
+            data: data.to_owned(),
+        };
         for size in 1..stream.len() {
             let mut reader = Reader::default();
-            let events: Vec<_> = stream.as_bytes().chunks(size).flat_map(|piece| reader.push(piece)).collect();
-            assert_eq!(events, [event("step", "{\"x\":1}"), event("log", "a\nb")], "cut at {size}");
+            let events: Vec<_> = stream
+                .as_bytes()
+                .chunks(size)
+                .flat_map(|piece| reader.push(piece))
+                .collect();
+            assert_eq!(
+                events,
+                [event("step", "{\"x\":1}"), event("log", "a\nb")],
+                "cut at {size}"
+            );
             assert_eq!(reader.last_id.as_deref(), Some("1.0.a"));
         }
     }

@@ -80,7 +80,9 @@ pub(super) async fn run(output: &Output, command: Command) -> anyhow::Result<Exi
             let new = wanted(&create)?;
             let (db, ctx) = open(&create.place).await?;
             let mut tx = db.begin(&ctx.tenant).await?;
-            identity::ensure_tenant(&mut tx, &ctx.tenant).await.context("the tenant does not exist yet; only the owner's database role makes it")?;
+            identity::ensure_tenant(&mut tx, &ctx.tenant)
+                .await
+                .context("the tenant does not exist yet; only the owner's database role makes it")?;
             let (token_id, text) = identity::create(&mut tx, &ctx, &new).await?;
             tx.commit().await?;
             let answer = json!({"token_id": token_id, "token": text, "actor": new.actor, "role": new.role});
@@ -100,17 +102,23 @@ pub(super) async fn run(output: &Output, command: Command) -> anyhow::Result<Exi
                 ("expires", "/expires_at"),
                 ("revoked", "/revoked_at"),
             ];
-            output.show(&rows, |output| output.rows(rows.as_array().map(Vec::as_slice).unwrap_or_default(), &columns))?;
+            output.show(&rows, |output| {
+                output.rows(rows.as_array().map(Vec::as_slice).unwrap_or_default(), &columns)
+            })?;
         }
         Command::Revoke(revoke) => {
             let (db, ctx) = open(&revoke.place).await?;
             let mut tx = db.begin(&ctx.tenant).await?;
-            identity::revoke(&mut tx, &ctx, revoke.token_id).await.map_err(|error| match error {
-                identity::Error::NotFound(_) => Failure::of(Exit::NotFound, error.to_string()),
-                error => error.into(),
-            })?;
+            identity::revoke(&mut tx, &ctx, revoke.token_id)
+                .await
+                .map_err(|error| match error {
+                    identity::Error::NotFound(_) => Failure::of(Exit::NotFound, error.to_string()),
+                    error => error.into(),
+                })?;
             tx.commit().await?;
-            output.show(&json!({"token_id": revoke.token_id, "revoked": true}), |output| output.line("revoked"))?;
+            output.show(&json!({"token_id": revoke.token_id, "revoked": true}), |output| {
+                output.line("revoked")
+            })?;
         }
     }
     Ok(Exit::Ok)
@@ -121,22 +129,41 @@ fn wanted(create: &Create) -> anyhow::Result<NewToken> {
         (Some(name), false, None, None) => Holder::Person(name.clone()),
         (None, true, Some(owner), None) => Holder::Service { owner: owner.clone() },
         (None, false, None, Some(source)) => Holder::Source(source.clone()),
-        _ => return Err(Failure::of(Exit::Usage, "give one of --person NAME, --service --owner NAME, --source NAME")),
+        _ => {
+            return Err(Failure::of(
+                Exit::Usage,
+                "give one of --person NAME, --service --owner NAME, --source NAME",
+            ));
+        }
     };
-    Ok(NewToken { actor: create.actor.clone(), role: create.role, holder, ttl_secs: create.expires })
+    Ok(NewToken {
+        actor: create.actor.clone(),
+        role: create.role,
+        holder,
+        ttl_secs: create.expires,
+    })
 }
 
 async fn open(place: &Place) -> anyhow::Result<(Db, OpCtx)> {
     let text = match place.dsn.parse::<SecretRef>() {
         Ok(reference) => {
             use secrecy::ExposeSecret as _;
-            resolve(&reference).map_err(|error| Failure::of(Exit::Config, format!("--dsn: {error}")))?.expose_secret().to_owned()
+            resolve(&reference)
+                .map_err(|error| Failure::of(Exit::Config, format!("--dsn: {error}")))?
+                .expose_secret()
+                .to_owned()
         }
         Err(_) => place.dsn.clone(),
     };
-    let address: Address = text.parse().map_err(|error| Failure::of(Exit::Usage, format!("--dsn: {error}")))?;
+    let address: Address = text
+        .parse()
+        .map_err(|error| Failure::of(Exit::Usage, format!("--dsn: {error}")))?;
     // The gateway's role can do all of this but make a tenant; an address that names another user keeps it.
-    let role = if address.user().is_some() { DbRole::Owner } else { DbRole::Gateway };
+    let role = if address.user().is_some() {
+        DbRole::Owner
+    } else {
+        DbRole::Gateway
+    };
     let db = Db::open(&address, role, 1).await?;
     let ctx = OpCtx::new(Actor::system("cli"), place.tenant.clone(), "cli");
     let request_id = format!("cli_{}", ctx.id::<uuid::Uuid>().simple());
@@ -146,7 +173,9 @@ async fn open(place: &Place) -> anyhow::Result<(Db, OpCtx)> {
 /// `90s`, `30m`, `12h`, `30d` as seconds.
 fn parse_ttl(text: &str) -> Result<i64, String> {
     let refused = || format!("`{text}` is no time: expected a number and s, m, h or d, as in 30d");
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(refused)?;
+    let (number, unit) = text
+        .split_at_checked(text.len().saturating_sub(1))
+        .ok_or_else(refused)?;
     let unit = match unit {
         "s" => 1,
         "m" => 60,
@@ -155,7 +184,10 @@ fn parse_ttl(text: &str) -> Result<i64, String> {
         _ => return Err(refused()),
     };
     let number: i64 = number.parse().map_err(|_| refused())?;
-    number.checked_mul(unit).filter(|secs| (1..=10 * 365 * 86_400).contains(secs)).ok_or_else(refused)
+    number
+        .checked_mul(unit)
+        .filter(|secs| (1..=10 * 365 * 86_400).contains(secs))
+        .ok_or_else(refused)
 }
 
 #[cfg(test)]

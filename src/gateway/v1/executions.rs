@@ -169,7 +169,10 @@ pub(in crate::gateway) async fn evidence(
     let bundle = execution::export(&gateway.db, &gateway.objects, &ctx, id).await?;
     let headers = [
         (header::CONTENT_TYPE, "application/x-tar".to_owned()),
-        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{id}.tar\"")),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{id}.tar\""),
+        ),
     ];
     Ok((headers, bundle).into_response())
 }
