@@ -16,7 +16,6 @@ mod embedded;
 mod gateway;
 mod gateway;
 mod harness;
-mod harness;
 mod intake;
 mod isolation;
 mod isolation;
