@@ -5,12 +5,12 @@
     reason = "tests fail by panicking and make what they need"
 )]
 
-mod approved;
 mod approval;
+mod approved;
+mod approved;
+mod audit;
 mod audit;
 mod embedded;
-mod approved;
-mod audit;
 mod embedded;
 mod embedded;
 mod gateway;
@@ -20,11 +20,11 @@ mod intake;
 mod isolation;
 mod isolation;
 mod migrate;
-mod router;
 mod migrate;
 mod notify;
 mod plan;
 mod policy;
+mod router;
 mod router;
 mod serve;
 mod store;
