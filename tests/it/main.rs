@@ -7,16 +7,26 @@
 
 mod approval;
 mod approved;
+mod approved;
 mod audit;
+mod audit;
+mod embedded;
 mod embedded;
 mod gateway;
 mod harness;
 mod intake;
 mod isolation;
+mod gateway;
+mod harness;
+mod intake;
+mod isolation;
+mod isolation;
+mod migrate;
 mod migrate;
 mod notify;
 mod plan;
 mod policy;
+mod router;
 mod router;
 mod serve;
 mod store;
