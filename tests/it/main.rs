@@ -5,22 +5,19 @@
     reason = "tests fail by panicking and make what they need"
 )]
 
-mod approved;
 mod approval;
+mod approved;
 mod audit;
 mod embedded;
 mod gateway;
 mod harness;
-mod harness;
 mod intake;
 mod isolation;
-mod isolation;
-mod migrate;
-mod router;
 mod migrate;
 mod notify;
 mod plan;
 mod policy;
+mod router;
 mod serve;
 mod store;
 mod warrant;
