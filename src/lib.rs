@@ -2,6 +2,7 @@
 //!
 //! The modules, in the order in which data flows; `ARCHITECTURE.md` has the map.
 
+pub mod agent;
 pub mod approval;
 pub mod audit;
 pub mod cli;

@@ -23,6 +23,8 @@ const MAX_NOTE_BYTES: u64 = 64 * 1024;
 pub enum Command {
     /// Prove an evidence bundle, or the whole log in a database
     Verify(Verify),
+    /// Pages of the log, newest first, over HTTP
+    List(Box<super::client::AuditList>),
 }
 
 /// `carapulse audit verify`.
@@ -47,7 +49,9 @@ pub struct Verify {
 
 /// Runs it. Anything that cannot be proven ends with exit code 1.
 pub(super) async fn run(command: &Command) -> anyhow::Result<Exit> {
-    let Command::Verify(verify) = command;
+    let Command::Verify(verify) = command else {
+        return Err(Failure::of(Exit::Usage, "`audit list` is a client command"));
+    };
     let trust = std::fs::read_to_string(&verify.trust)
         .with_context(|| format!("reading {}", verify.trust.display()))?;
     let trust = Trust::parse(&trust).map_err(|error| Failure::of(Exit::Config, error.to_string()))?;

@@ -9,6 +9,7 @@ macro_rules! outln {
 }
 
 mod audit;
+pub mod client;
 mod config;
 mod demo;
 mod doctor;
@@ -36,6 +37,8 @@ pub struct Cli {
     /// One setting, over all other sources: gateway.http_addr=:9000
     #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
     set: Vec<String>,
+    #[command(flatten)]
+    client: client::Common,
     #[command(subcommand)]
     command: Command,
 }
@@ -60,6 +63,8 @@ enum Command {
     Healthcheck(healthcheck::Healthcheck),
     /// Make every key and secret, and a configuration that names them
     Init(init::Init),
+    #[command(flatten)]
+    Client(client::Command),
     /// Run our own Postgres (for tests and tools)
     #[command(subcommand, hide = true)]
     Postgres(postgres::Command),
@@ -102,7 +107,9 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Init(init) => return init::run(&init).map(|()| Exit::Ok),
         Command::Postgres(command) => return postgres::run(command).await.map(|()| Exit::Ok),
         Command::Demo(demo) => return demo::run(&demo).await,
+        Command::Audit(audit::Command::List(list)) => return client::audit_list(&cli.client, *list).await,
         Command::Audit(command) => return audit::run(&command).await,
+        Command::Client(command) => return client::run(&cli.client, command).await,
         command => command,
     };
     let config = config::load(cli.config, cli.set)?;
@@ -115,7 +122,11 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Config(command) => config::run(command, &config)?,
         Command::Doctor => doctor::run(&config).await?,
         Command::Healthcheck(check) => healthcheck::run(&check, &config).await?,
-        Command::Demo(_) | Command::Audit(_) | Command::Init(_) | Command::Postgres(_) => {}
+        Command::Demo(_)
+        | Command::Audit(_)
+        | Command::Client(_)
+        | Command::Init(_)
+        | Command::Postgres(_) => {}
     }
     Ok(Exit::Ok)
 }

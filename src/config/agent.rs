@@ -21,6 +21,9 @@ pub struct Agent {
     /// Slack's signing secret. Without it, Slack commands are not served.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slack_signing_secret: Option<SecretRef>,
+    /// The target of plans whose command names none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_target: Option<String>,
 }
 
 impl Default for Agent {
@@ -30,6 +33,7 @@ impl Default for Agent {
             gateway_url: None,
             gateway_token: None,
             slack_signing_secret: None,
+            default_target: None,
         }
     }
 }

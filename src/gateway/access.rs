@@ -20,8 +20,6 @@ use crate::domain::{ActorKind, OpCtx, Role};
 /// What a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Nothing: health and metrics only.
-    Public,
     /// A token of at least this role.
     Least(Role),
     /// A token of this webhook source.
@@ -40,7 +38,6 @@ impl Access {
         };
         let is_source = bearer.actor.kind == ActorKind::Source || bearer.actor.role == Role::Source;
         match self {
-            Self::Public => Ok(()),
             Self::Least(role) if is_source || bearer.actor.role < role => {
                 refuse(&format!("the role `{}`", role.as_str()))
             }
@@ -57,11 +54,9 @@ pub(super) async fn guard(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    if access != Access::Public {
-        let (ctx, bearer) = authenticate(&gateway, request.headers()).await?;
-        access.permit(&bearer)?;
-        request.extensions_mut().insert(ctx);
-    }
+    let (ctx, bearer) = authenticate(&gateway, request.headers()).await?;
+    access.permit(&bearer)?;
+    request.extensions_mut().insert(ctx);
     Ok(next.run(request).await)
 }
 
@@ -92,7 +87,7 @@ fn bearer_text(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
-/// The context of the request: in every handler of a route that is not public.
+/// The context of the request.
 #[derive(Debug, Clone)]
 pub struct Caller(pub OpCtx);
 
@@ -100,7 +95,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        // Only a route that was declared public by mistake gets here without one: refuse.
+        // Only a handler outside the table gets here without one: refuse.
         let missing = || Problem::new(Kind::Unauthenticated, Kind::Unauthenticated.example());
         parts
             .extensions

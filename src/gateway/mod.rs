@@ -64,8 +64,6 @@ pub struct Parts {
     pub approval_keys: ApprovalKeys,
     /// What list cursors are signed with.
     pub cursors: CursorKey,
-    /// Renders `/metrics`.
-    pub metrics: fn() -> String,
     /// Cancelled when the process begins to drain: streams then say good-bye.
     pub stop: CancellationToken,
 }

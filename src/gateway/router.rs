@@ -40,11 +40,8 @@ struct Route {
 }
 
 fn table() -> Vec<Route> {
-    use Access::{Least, Public, Source};
+    use Access::{Least, Source};
     vec![
-        route("GET", "/healthz", Public, v1::health::healthz),
-        route("GET", "/readyz", Public, v1::health::readyz),
-        route("GET", "/metrics", Public, v1::health::metrics),
         route(
             "POST",
             "/v1/hooks/alertmanager",
@@ -110,6 +107,12 @@ fn table() -> Vec<Route> {
             Least(Operator),
             v1::workflows::start,
         ),
+        route(
+            "GET",
+            "/v1/executions/{id}/evidence",
+            Least(Viewer),
+            v1::executions::evidence,
+        ),
         route("GET", "/v1/executions/{id}/logs", Least(Viewer), v1::logs::stream),
         route("GET", "/v1/audit/events", Least(Viewer), v1::audit::events),
         route(
@@ -129,7 +132,7 @@ pub fn routes() -> Vec<RouteInfo> {
     table().into_iter().map(|route| route.info).collect()
 }
 
-/// The whole HTTP surface.
+/// The whole HTTP surface but `/healthz`, `/readyz` and `/metrics`, which every role answers for itself.
 pub fn service(gateway: Gateway) -> Router {
     let mut router = Router::new();
     for Route { info, handler } in table() {

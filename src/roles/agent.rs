@@ -1,11 +1,16 @@
 //! The agent: Slack's commands, over the gateway's public API only.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use axum::Router;
 
 use super::{Health, Listening, Parts, listen};
-use crate::config::{Agent, Gateway, ListenAddr, Section as _};
+use crate::{
+    agent::Settings,
+    config::{Agent, Gateway, ListenAddr, Section as _, resolve},
+    domain::SystemClock,
+};
 
 pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     let agent: Agent = parts.config.get()?;
@@ -15,7 +20,19 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     };
     let health = Health::new(&parts.lifecycle);
     let health = reachable(health, format!("{gateway}/healthz"))?;
-    listen(parts, "agent", agent.http_addr, health, Default::default()).await
+    let routes = match (&agent.slack_signing_secret, &agent.gateway_token) {
+        (Some(secret), Some(token)) => {
+            let settings = Settings {
+                gateway_url: gateway,
+                token: resolve(token)?,
+                signing_secret: resolve(secret)?,
+                default_target: agent.default_target.clone(),
+            };
+            crate::agent::routes(settings, Arc::new(SystemClock))?
+        }
+        _ => Router::new(),
+    };
+    listen(parts, "agent", agent.http_addr, health, routes).await
 }
 
 /// The gateway's own address, when no URL is set; its section is only read then.

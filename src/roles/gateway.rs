@@ -1,10 +1,10 @@
 //! The gateway: the HTTP surface, and the only part that signs approvals.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Listening, OnFailure, Parts, Telemetry, keys, policy, server::serve, tools};
+use super::{Health, Listening, OnFailure, Parts, keys, listen, policy, tools};
 use crate::{
     config::{Gateway, Objects},
     domain::OpCtx,
@@ -28,7 +28,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     let verifying = keys::approval_public(&parts.config)?
         .into_iter()
         .chain([signing_key.verifying_key()]);
-    TELEMETRY.get_or_init(|| parts.telemetry.clone());
+    let health = Health::new(&parts.lifecycle).with_database(&db);
     let gateway = gateway::Gateway::new(gateway::Parts {
         objects: objects.open(parts.config.data_dir())?,
         intake,
@@ -38,17 +38,17 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         cursors: CursorKey::derive(signing_key.as_bytes()),
         approval_keys: ApprovalKeys::new(verifying),
         signing_key,
-        metrics: render,
         stop: parts.lifecycle.stopping(),
         db,
     });
-    serve(parts, "gateway", settings.http_addr, gateway::service(gateway)).await
-}
-
-static TELEMETRY: OnceLock<Telemetry> = OnceLock::new();
-
-fn render() -> String {
-    TELEMETRY.get().map(Telemetry::render).unwrap_or_default()
+    listen(
+        parts,
+        "gateway",
+        settings.http_addr,
+        health,
+        gateway::service(gateway),
+    )
+    .await
 }
 
 fn reads(client: Client) -> gateway::Reads {

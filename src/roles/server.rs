@@ -32,16 +32,7 @@ pub async fn listen(
     health: Health,
     routes: Router,
 ) -> anyhow::Result<Listening> {
-    serve(parts, name, address, observed(parts, health).merge(routes)).await
-}
-
-/// Listens on `address` with `app`, which answers health and metrics itself.
-pub(super) async fn serve(
-    parts: &Parts,
-    name: &'static str,
-    address: ListenAddr,
-    app: Router,
-) -> anyhow::Result<Listening> {
+    let app = observed(parts, health).merge(routes);
     let listener = tokio::net::TcpListener::bind(address.socket())
         .await
         .with_context(|| format!("listening on {}", address.socket()))?;

@@ -1,6 +1,5 @@
 //! Logs and metrics of the process.
 
-use std::io::IsTerminal as _;
 use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
 use anyhow::Context as _;

@@ -17,10 +17,13 @@ use url::Url;
 
 use crate::harness::TestDb;
 
+/// One request: its `Authorization` header and its body.
+type Seen = (Option<String>, Value);
+
 /// What a receiver saw, and what it answers.
 #[derive(Clone)]
 struct Desk {
-    seen: Arc<Mutex<Vec<(Option<String>, Value)>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
     answers: Arc<Mutex<Vec<StatusCode>>>,
 }
 
@@ -61,7 +64,7 @@ impl Desk {
         }
     }
 
-    fn seen(&self) -> Vec<(Option<String>, Value)> {
+    fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 }

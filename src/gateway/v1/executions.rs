@@ -3,7 +3,7 @@
 use axum::{
     Json,
     extract::State,
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -158,6 +158,23 @@ pub(in crate::gateway) async fn rollback(
     execution::rollback(&mut tx, &ctx, id, note.as_deref()).await?;
     tx.commit().await?;
     Ok(accepted(id, "rollback"))
+}
+
+/// `GET /v1/executions/{id}/evidence`: one tar that `carapulse audit verify` checks with no server.
+pub(in crate::gateway) async fn evidence(
+    State(gateway): State<Gateway>,
+    Caller(ctx): Caller,
+    Id(id): Id<ExecutionId>,
+) -> Result<Response, Problem> {
+    let bundle = execution::export(&gateway.db, &gateway.objects, &ctx, id).await?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/x-tar".to_owned()),
+        (
+            header::CONTENT_DISPOSITION,
+            format!("attachment; filename=\"{id}.tar\""),
+        ),
+    ];
+    Ok((headers, bundle).into_response())
 }
 
 fn accepted(id: ExecutionId, requested: &str) -> Response {

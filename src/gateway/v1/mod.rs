@@ -4,7 +4,6 @@ pub(super) mod approvals;
 pub(super) mod audit;
 pub(super) mod executions;
 pub(super) mod freeze;
-pub(super) mod health;
 pub(super) mod hooks;
 pub(super) mod incidents;
 pub(super) mod logs;

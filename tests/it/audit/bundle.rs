@@ -23,6 +23,9 @@ use super::{Log, ctx, record, tenant};
 /// The gateway's approval key in these tests.
 const APPROVAL_KEY: [u8; 32] = [21; 32];
 
+/// Makes a case's story inconsistent; the person is the plan's requester.
+type Bend = fn(&mut Case, PersonId);
+
 pub(super) struct Case {
     plan: PlanDoc,
     execution: ExecutionId,
@@ -200,7 +203,7 @@ async fn a_changed_file_shows_even_when_the_manifest_is_made_to_fit() {
     let fitted = forged(&bytes, |files| replace(files, "snapshot.json", "{}", "[]"));
     assert_eq!(failed(&verify_bundle(&fitted, &trust)), ["sealed"]);
     let extra = forged(&bytes, |files| {
-        drop(files.insert("evidence/more.json".to_owned(), b"{}".to_vec()))
+        drop(files.insert("evidence/more.json".to_owned(), b"{}".to_vec()));
     });
     assert_eq!(failed(&verify_bundle(&extra, &trust)), ["sealed"]);
     let mut files = bundle::read(&bytes).unwrap();
@@ -210,7 +213,7 @@ async fn a_changed_file_shows_even_when_the_manifest_is_made_to_fit() {
         ["manifest"]
     );
     let plan = forged(&bytes, |files| {
-        replace(files, "plan.json", "scale it", "scale up")
+        replace(files, "plan.json", "scale it", "scale up");
     });
     assert_eq!(failed(&verify_bundle(&plan, &trust)), ["approval", "sealed"]);
 }
@@ -224,11 +227,11 @@ async fn a_changed_leaf_proof_or_checkpoint_shows() {
     let changed = forged(&bytes, |files| replace(files, leaf, "succeeded", "rolled_back"));
     assert_eq!(failed(&verify_bundle(&changed, &trust)), ["audit_leaves"]);
     let dropped = forged(&bytes, |files| {
-        drop(files.remove("proofs/00000000000000000004.json"))
+        drop(files.remove("proofs/00000000000000000004.json"));
     });
     assert_eq!(failed(&verify_bundle(&dropped, &trust)), ["audit_leaves"]);
     let grown = forged(&bytes, |files| {
-        replace(files, "checkpoint.note", "\n8\n", "\n9\n")
+        replace(files, "checkpoint.note", "\n8\n", "\n9\n");
     });
     assert_eq!(failed(&verify_bundle(&grown, &trust)), ["checkpoint"]);
     let both = forged(&bytes, |files| {
@@ -286,7 +289,7 @@ async fn keys_come_from_the_trust_file_only() {
 #[tokio::test]
 async fn an_exporter_that_tells_an_inconsistent_story_is_found_out() {
     let requester = ctx().id();
-    let cases: [(&str, fn(&mut Case, PersonId), &[&str]); 6] = [
+    let cases: [(&str, Bend, &[&str]); 6] = [
         (
             "the requester approves",
             |case, requester| case.approver = requester,

@@ -46,7 +46,6 @@ async fn each_route_lets_in_its_least_role_and_nobody_below() {
         for (role, token) in &tokens {
             let status = request(token).send().await.unwrap().status().as_u16();
             let lets_in = match route.access {
-                Access::Public => true,
                 Access::Least(least) => *role != Role::Source && *role >= least,
                 Access::Source(_) => false,
             };
@@ -61,7 +60,7 @@ async fn each_route_lets_in_its_least_role_and_nobody_below() {
             assert_ne!(status, 500, "{} {} as {role:?}", route.method, route.path);
         }
         let status = request(&alertmanager).send().await.unwrap().status().as_u16();
-        let own = route.access == Access::Source("alertmanager") || route.access == Access::Public;
+        let own = route.access == Access::Source("alertmanager");
         assert_eq!(
             status != 403,
             own,
@@ -69,15 +68,13 @@ async fn each_route_lets_in_its_least_role_and_nobody_below() {
             route.method,
             route.path
         );
-        if route.access != Access::Public {
-            let bare = world
-                .http
-                .request(route.method.parse().unwrap(), format!("{}{path}", world.url));
-            assert_eq!(
-                problem(bare.send().await.unwrap()).await,
-                (401, "unauthenticated".to_owned())
-            );
-        }
+        let bare = world
+            .http
+            .request(route.method.parse().unwrap(), format!("{}{path}", world.url));
+        assert_eq!(
+            problem(bare.send().await.unwrap()).await,
+            (401, "unauthenticated".to_owned())
+        );
     }
 }
 

@@ -211,8 +211,7 @@ async fn the_request_id_of_the_client_is_kept_when_it_is_sound() {
     let world = World::new().await;
     let sent = async |id: &'static str| {
         let response = world
-            .http
-            .get(format!("{}/healthz", world.url))
+            .get("/v1/plans", "none")
             .header("x-request-id", id)
             .send()
             .await

@@ -80,7 +80,6 @@ impl World {
             approval_keys: ApprovalKeys::new([signing_key.verifying_key()]),
             signing_key,
             cursors: CursorKey::derive(b"test"),
-            metrics: String::new,
             stop: stop.clone(),
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -46,6 +46,8 @@ const PAGE: i64 = 100;
 pub(in crate::gateway) struct Query {
     level: Option<String>,
     step: Option<i32>,
+    /// `false` ends the stream once everything that is there now was sent.
+    follow: Option<bool>,
 }
 
 /// How far a stream has come: `<journal entries>.<microseconds>.<chunk>`.
@@ -206,7 +208,7 @@ impl Tail {
             self.position.chunk = chunk.chunk_id;
             self.push_chunk(chunk).await;
         }
-        if !found && status.ended {
+        if !found && (status.ended || self.query.follow == Some(false)) {
             self.finish("end", json!({"execution_id": self.id, "status": status.status}));
             return Ok(true);
         }
