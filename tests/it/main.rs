@@ -7,6 +7,8 @@
 
 mod approval;
 mod approved;
+mod audit;
+mod embedded;
 mod approved;
 mod audit;
 mod audit;
@@ -22,6 +24,8 @@ mod intake;
 mod isolation;
 mod isolation;
 mod migrate;
+mod intake;
+mod isolation;
 mod migrate;
 mod notify;
 mod plan;
