@@ -8,16 +8,12 @@
 mod approval;
 mod approved;
 mod audit;
-mod embedded;
+mod cli_client;
 mod embedded;
 mod gateway;
-mod gateway;
-mod harness;
 mod harness;
 mod intake;
 mod isolation;
-mod isolation;
-mod migrate;
 mod migrate;
 mod notify;
 mod plan;
