@@ -16,6 +16,7 @@ use super::{
     merkle::Hash,
     note::{Note, NoteError, NoteSigner, VerifierKey},
 };
+use crate::store::Db;
 
 /// What a signed head says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,17 @@ pub struct Checkpoint {
     pub root: Hash,
     /// Generation of the installation: raised by a restore.
     pub generation: i64,
+}
+
+/// Which installation the database is.
+///
+/// # Errors
+/// [`Error::Store`](super::Error::Store).
+pub async fn installation_id(db: &Db) -> Result<Uuid, super::Error> {
+    let mut tx = db.begin_global().await?;
+    let installation = super::sequencer::store::installation(&mut tx).await?;
+    tx.commit().await?;
+    Ok(installation.installation_id)
 }
 
 /// The origin of an installation's log.

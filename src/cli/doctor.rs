@@ -2,9 +2,10 @@
 
 use crate::{
     cli::{Exit, Failure},
-    config::{Config, Database, Objects},
+    config::{Config, Database, Objects, SandboxChoice, ToolRouter},
     domain::SystemClock,
     roles::database::{self, ServerInUse},
+    sandbox::{self, LayerState, LocalConfig},
     store::{Address, Db, DbRole, migrate},
 };
 
@@ -40,6 +41,7 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
     }
     check_database(config, &mut tell).await;
     tell("objects", check_objects(config).await);
+    check_sandbox(config, &mut tell).await;
     match failures {
         0 => Ok(()),
         1 => Err(Failure::of(Exit::Failed, "one check failed")),
@@ -99,6 +101,37 @@ async fn clock(db: &Db) -> Finding {
         )),
         Ok(skew) => Finding::Ok(format!("{skew} ms from the database's")),
         Err(error) => Finding::Failed(error.to_string()),
+    }
+}
+
+/// The layers that actions would run in here. With the sandbox elsewhere, its own machine has to be asked.
+async fn check_sandbox(config: &Config, tell: &mut impl FnMut(&str, Finding)) {
+    match config.get::<ToolRouter>().map(|router| router.sandbox) {
+        Ok(SandboxChoice::Local) => {}
+        Ok(SandboxChoice::Remote { url, .. }) => {
+            return tell("sandbox", Finding::Ok(format!("at {url}: run doctor there")));
+        }
+        Err(_) => return,
+    }
+    let layers = sandbox::doctor(LocalConfig::default()).await;
+    let usable = |layer: &LayerState| layer.active && matches!(layer.name.as_str(), "ns" | "pod");
+    let any = layers.iter().any(usable);
+    for layer in layers {
+        let text = format!("{}: {}", layer.name, layer.detail);
+        tell(
+            "sandbox",
+            if layer.active {
+                Finding::Ok(text)
+            } else {
+                Finding::Warning(text)
+            },
+        );
+    }
+    if !any {
+        tell(
+            "sandbox",
+            Finding::Failed("no profile can be had: every action would be refused".to_owned()),
+        );
     }
 }
 

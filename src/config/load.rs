@@ -284,6 +284,18 @@ fn variable_key(name: &str) -> Option<String> {
     (rest.contains("__") || rest == "DATA_DIR").then(|| rest.to_ascii_lowercase().replace("__", "."))
 }
 
+/// Where what can be made again is kept; `None` without a home.
+#[must_use]
+pub fn cache_dir() -> Option<PathBuf> {
+    let absolute = |name: &str| {
+        env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    Some(base.join("carapulse"))
+}
+
 fn default_data_dir() -> PathBuf {
     if nix::unistd::geteuid().is_root() {
         return PathBuf::from("/var/lib/carapulse");

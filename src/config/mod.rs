@@ -31,7 +31,7 @@ pub use error::Error;
 pub use gateway::Gateway;
 pub use intake::Intake;
 pub use keys::{KeyError, Secrets, decode_key, public_bytes, signing_key, verifying_key};
-pub use load::{Config, Sources};
+pub use load::{Config, Sources, cache_dir};
 pub use log::{Log, LogFormat};
 pub use notify::Notify;
 pub use objects::{Objects, S3Section};

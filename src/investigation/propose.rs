@@ -123,7 +123,7 @@ fn recovery(snapshot: &Snapshot) -> Vec<AssertionRequest> {
 fn managed(snapshot: &Snapshot) -> std::collections::BTreeMap<String, Vec<String>> {
     let autoscalers = snapshot.kubernetes.iter().flat_map(|facts| &facts.autoscalers);
     autoscalers
-        .map(|hpa| (hpa.scales.to_string(), vec![format!("hpa/{}", hpa.name)]))
+        .map(|hpa| (hpa.scales.clone(), vec![format!("hpa/{}", hpa.name)]))
         .collect()
 }
 

@@ -66,7 +66,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         "orchestrator",
         settings.health_addr,
         health,
-        axum::Router::default(),
+        Default::default(),
     )
     .await
 }

@@ -34,7 +34,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         router_key: config::verifying_key(&router_key).context("sandbox.router_public_key")?,
         signing_key: config::signing_key(&own(&settings.signing_key, "sandbox_key"))
             .context("sandbox.signing_key")?,
-        sealing_key: SealingKey::from_bytes(&sealing)?,
+        sealing_key: SealingKey::from_seed(&sealing)?,
         local: LocalConfig {
             profile: profile(settings.profile),
             ..LocalConfig::default()
@@ -42,14 +42,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         clock: Arc::new(SystemClock),
     });
     let health = Health::new(&parts.lifecycle);
-    listen(
-        parts,
-        "sandbox",
-        settings.http_addr,
-        health,
-        router(Arc::new(server)),
-    )
-    .await
+    listen(parts, "sandbox", settings.http_addr, health, router(server)).await
 }
 
 const fn profile(set: SandboxProfile) -> Profile {

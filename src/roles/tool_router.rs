@@ -8,7 +8,7 @@ use super::{Health, Listening, OnFailure, Parts, keys, listen, policy, tools};
 use crate::{
     config::{self, Objects, SandboxChoice, ToolRouter},
     domain::{Actor, OpCtx, SystemClock},
-    sandbox::{LocalConfig, RemoteConfig, Runner},
+    sandbox::{LocalConfig, RemoteConfig, RemoteRunner, Runner, SealingPublicKey},
     store::DbRole,
     tools::{Router, Settings, server},
     warrant::statement::ApprovalKeys,
@@ -60,20 +60,20 @@ fn runner(parts: &Parts, settings: &ToolRouter) -> anyhow::Result<Runner> {
         .job_key
         .clone()
         .unwrap_or_else(|| parts.config.secrets().reference("job_key"));
-    Ok(Runner::remote(RemoteConfig {
+    Ok(Runner::Remote(Arc::new(RemoteRunner::new(RemoteConfig {
         url: url.clone(),
         audience: super::sandbox::AUDIENCE.to_owned(),
         signing_key: config::signing_key(&job_key).context("tool_router.job_key")?,
         sandbox_key: config::verifying_key(signing_public_key)
             .context("tool_router.sandbox.signing_public_key")?,
-        sealing_key: config::public_bytes(public_key)
-            .context("tool_router.sandbox.public_key")?
-            .into(),
+        sealing_key: SealingPublicKey::from_bytes(
+            config::public_bytes(public_key).context("tool_router.sandbox.public_key")?,
+        ),
         egress: None,
         clock: Arc::new(SystemClock),
         client: reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?,
-    }))
+    }))))
 }

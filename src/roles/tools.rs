@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::{Parts, ServeRole, keys};
+use super::{Parts, keys};
 use crate::{
     config::ToolRouter,
     tools::{Client, catalog::Catalog},
@@ -28,10 +28,4 @@ pub(super) fn client(parts: &Parts) -> anyhow::Result<Client> {
             .context("tool_router.http_addr")?,
     };
     Ok(Client::remote(base, keys::router_token(&parts.config)?)?)
-}
-
-/// Whether a role runs in this process.
-#[must_use]
-pub(super) fn runs_here(parts: &Parts, role: ServeRole) -> bool {
-    parts.roles.contains(&role)
 }

@@ -152,6 +152,22 @@ impl Server {
         Address::socket(&self.folder.socket, DATABASE, role)
     }
 
+    /// Drops the database with all that is in it and makes an empty one; answers its owner's address. For demonstrations.
+    ///
+    /// # Errors
+    /// When the server does not do it.
+    pub async fn start_over(&self) -> Result<Address, Error> {
+        let mut connection = self.superuser().await?;
+        sqlx::raw_sql("DROP DATABASE IF EXISTS carapulse WITH (FORCE)")
+            .execute(&mut connection)
+            .await?;
+        sqlx::raw_sql("CREATE DATABASE carapulse OWNER carapulse_owner")
+            .execute(&mut connection)
+            .await?;
+        connection.close().await?;
+        Ok(self.address(DbRole::Owner))
+    }
+
     /// Whether the server belongs to another process.
     #[must_use]
     pub const fn is_foreign(&self) -> bool {

@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
-
 use super::{
     ClientError, Fault, Router, argv,
-    catalog::{ActionDef, InverseSpec, Values, text_values},
+    catalog::{ActionDef, Values, text_values},
     fault::FaultKind,
     output::{self, Chunk},
-    place, read, router, run,
+    place,
+    prepare::Prepared,
+    read, router, run,
     store::{self, End},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     domain::{
         EffectKind, OpCtx,
         plan::Args,
-        run::{ActRef, ActReport, AttemptStatus, Captured, Verdict},
+        run::{ActRef, ActReport, AttemptStatus, Captured},
     },
     sandbox::{CommandOutcome, Exit},
     store::crash,
@@ -32,13 +32,10 @@ use crate::{
 const PREPARE_SECS: u32 = 120;
 /// Between two signs of life.
 const BEAT: Duration = Duration::from_secs(1);
-/// A result is tried to be stored this often, with growing pauses (about 20 s in all).
-const STORE_TRIES: u32 = 8;
-
 /// What became of the act itself.
-struct Done {
-    end: End,
-    log: Vec<Chunk>,
+pub(super) struct Done {
+    pub(super) end: End,
+    pub(super) log: Vec<Chunk>,
 }
 
 /// The act ran, or may have run, and nobody knows how it ended: a probe will say.
@@ -198,128 +195,6 @@ impl Router {
         self.judge_write(ctx, warrant, def, &prepared, ran).await
     }
 
-    /// Everything that must hold, and be stored, before the act.
-    async fn prepare(&self, ctx: &OpCtx, warrant: &Warrant, def: &ActionDef) -> Result<Prepared, Fault> {
-        let checked = if warrant.undoes().is_some() {
-            def.check_derived_args(warrant.args())
-        } else {
-            def.check_args(warrant.args())
-        };
-        let args = checked.map_err(|errors| read::arguments(&errors))?;
-        if def.internal {
-            return Err(Fault::refused("action_internal", "this action is not for plans"));
-        }
-        let already = self.already_done(ctx, warrant, def, &args).await?;
-        if already.is_some() {
-            return Ok(Prepared {
-                args,
-                prior: Captured::new(),
-                already,
-            });
-        }
-        self.preconditions(ctx, warrant).await?;
-        let prior = self.run_capture(ctx, def, warrant.target(), &args).await?;
-        self.no_drift(warrant, &prior)?;
-        if !prior.is_empty() {
-            let mut tx = self.db.begin(&ctx.tenant).await?;
-            if !store::update_prior(&mut tx, warrant.act(), warrant.nonce(), &prior).await? {
-                return Err(Fault::refused(
-                    "claim_lost",
-                    "the attempt is no longer this router's",
-                ));
-            }
-            tx.commit().await?;
-        }
-        Ok(Prepared {
-            args,
-            prior,
-            already: None,
-        })
-    }
-
-    /// A marked act of an earlier attempt that was thought lost: at most once a step and direction, whatever the attempt.
-    async fn already_done(
-        &self,
-        ctx: &OpCtx,
-        warrant: &Warrant,
-        def: &ActionDef,
-        args: &Args,
-    ) -> Result<Option<Captured>, Fault> {
-        if def.effect != EffectKind::Marked || warrant.act().attempt == 1 {
-            return Ok(None);
-        }
-        let mut tx = self.db.begin(&ctx.tenant).await?;
-        let prior = store::first_prior(&mut tx, warrant.act()).await?;
-        tx.commit().await?;
-        match prior {
-            Some(prior) => {
-                self.look_for(ctx, def, warrant.act(), warrant.target(), args, &prior)
-                    .await
-            }
-            None => Ok(None),
-        }
-    }
-
-    async fn preconditions(&self, ctx: &OpCtx, warrant: &Warrant) -> Result<(), Fault> {
-        for assertion in warrant.preconditions() {
-            let name = &assertion.name;
-            let def = self.catalog.action(&assertion.tool, &assertion.action);
-            let def = def.filter(|def| def.digest == assertion.action_digest && !def.internal);
-            let def = def.ok_or_else(|| Fault::refused("action_digest", format!("precondition `{name}`")))?;
-            let args = def
-                .check_args(&assertion.args)
-                .map_err(|errors| read::arguments(&errors))?;
-            let answer = self.run_read(ctx, def, warrant.target(), &args).await?;
-            match super::judge(assertion, &answer.value) {
-                Verdict::Met => {}
-                Verdict::NotMet => {
-                    return Err(Fault::refused("precondition", format!("`{name}` does not hold")));
-                }
-                Verdict::Unknown => {
-                    return Err(Fault::refused(
-                        "precondition_unknown",
-                        format!("`{name}` cannot be measured"),
-                    ));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// What is there now must be what the approver saw, or what the forward act left.
-    fn no_drift(&self, warrant: &Warrant, prior: &Captured) -> Result<(), Fault> {
-        let mut expected = warrant.expected_prior().clone();
-        if let Some(step) = warrant.undoes()
-            && let Some(InverseSpec::Action { expect, .. }) = self
-                .catalog
-                .action(&step.tool, &step.action)
-                .map(|def| &def.inverse)
-        {
-            let given: Values = text_values(&step.args).collect();
-            for (name, text) in expect {
-                let value = if text.starts_with('$') {
-                    warrant
-                        .left_behind(text)
-                        .map_err(|r| Fault::refused(r.code, r.message))?
-                } else {
-                    argv::fill(text, &given)?
-                };
-                expected.insert(name.clone(), value);
-            }
-        }
-        for (name, value) in &expected {
-            let found = prior.get(name);
-            if found != Some(value) {
-                let found = found.map_or("nothing", String::as_str);
-                return Err(Fault::refused(
-                    "drifted",
-                    format!("`{name}` is `{found}`, expected `{value}`"),
-                ));
-            }
-        }
-        Ok(())
-    }
-
     /// A step of a plan that only reads.
     async fn perform_read(&self, ctx: &OpCtx, warrant: &Warrant, def: &ActionDef, args: &Args) -> Done {
         match self.run_read(ctx, def, warrant.target(), args).await {
@@ -423,106 +298,12 @@ impl Router {
             }
         }
     }
-
-    /// Stores the end. Tried again for a while; if that fails the attempt is left to a probe.
-    async fn record(&self, ctx: &OpCtx, warrant: &Warrant, done: Done) -> Result<ActReport, ClientError> {
-        let mut log = done.log;
-        if let Some(message) = &done.end.message {
-            let code = done.end.code.as_deref().unwrap_or_default();
-            log.push(output::system("error", &format!("{code}: {message}")));
-        }
-        let placed = output::place(&self.objects, log).await;
-        let mut pause = Duration::from_millis(100);
-        for tried in 1.. {
-            match self.record_once(ctx, warrant, &done.end, &placed).await {
-                Ok(()) => break,
-                Err(error) if tried < STORE_TRIES => {
-                    tracing::warn!(%error, "an act's end is not stored yet");
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                }
-                Err(error) => {
-                    return Err(ClientError::Unavailable(format!(
-                        "the act ended, its end is not stored: {error}"
-                    )));
-                }
-            }
-        }
-        crash::point("router.after_record");
-        let End {
-            status,
-            code,
-            message,
-            answer,
-        } = done.end;
-        Ok(ActReport {
-            status,
-            code,
-            message,
-            retryable: answer.retryable,
-        })
-    }
-
-    async fn record_once(
-        &self,
-        ctx: &OpCtx,
-        warrant: &Warrant,
-        end: &End,
-        placed: &[(Chunk, output::Placed)],
-    ) -> Result<(), Fault> {
-        let act = warrant.act();
-        let mut tx = self.db.begin(&ctx.tenant).await?;
-        if !store::update_ended(&mut tx, act, warrant.nonce(), end).await? {
-            // A lost answer to our own commit, or a probe that came first: either way it has ended.
-            return Ok(());
-        }
-        for (chunk, place) in placed {
-            store::insert_chunk(&mut tx, ctx, act, chunk, place).await?;
-        }
-        let event = ended_event(act, warrant.action(), end).plan(warrant.plan_id());
-        audit::record(&mut tx, ctx, event)
-            .await
-            .map_err(|e| Fault::unavailable("store", e.to_string()))?;
-        tx.commit().await?;
-        Ok(())
-    }
-}
-
-/// The audit event of an attempt's end.
-pub(super) fn ended_event(act: &ActRef, action: (&str, &str), end: &End) -> audit::Event {
-    let details = json!({
-        "tool": action.0,
-        "action": action.1,
-        "step": act.step,
-        "direction": act.direction,
-        "attempt": act.attempt,
-        "status": end.status,
-        "code": end.code.as_deref().unwrap_or_default(),
-        "message": end.message.as_deref().unwrap_or_default(),
-        "values": end.answer.values,
-        "probed": end.answer.probed,
-    });
-    let (name, decision) = match end.status {
-        AttemptStatus::Refused => ("tool.refused", audit::Decision::Deny),
-        _ => ("tool.ended", audit::Decision::None),
-    };
-    audit::Event::new(name, details)
-        .decision(decision)
-        .execution(act.execution_id)
-        .subject(act.execution_id)
 }
 
 enum Claim {
     Granted(Box<Warrant>),
     Refused(ActReport),
     Taken,
-}
-
-struct Prepared {
-    args: Args,
-    prior: Captured,
-    /// An earlier attempt took effect after all: with these values.
-    already: Option<Captured>,
 }
 
 fn answer(def: &ActionDef, outcomes: &[CommandOutcome]) -> Answer {

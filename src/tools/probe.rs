@@ -5,9 +5,9 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use super::{
-    ClientError, Fault, Router, act, argv,
+    ClientError, Fault, Router, argv,
     catalog::{ActionDef, Values, text_values},
-    read, router,
+    read, record, router,
     store::{self, Attempt, End},
 };
 use crate::{
@@ -116,7 +116,7 @@ impl Router {
     ) -> Result<ProbeReport, ClientError> {
         let mut tx = self.db.begin(&ctx.tenant).await?;
         if store::update_ended(&mut tx, act, attempt.nonce, &end).await? {
-            let event = act::ended_event(act, action, &end);
+            let event = record::ended_event(act, action, &end);
             audit::record(&mut tx, ctx, event)
                 .await
                 .map_err(|e| ClientError::Unavailable(e.to_string()))?;

@@ -71,9 +71,14 @@ impl TestDb {
         .unwrap();
     }
 
-    /// A connection as the owner of the tables.
+    /// A connection as the owner of the tables, on the rows of tenant `default`: row-level security binds owners, too.
     pub(crate) async fn owner(&self) -> PgConnection {
-        PgConnection::connect(self.owner.expose()).await.unwrap()
+        let mut owner = PgConnection::connect(self.owner.expose()).await.unwrap();
+        sqlx::query("SELECT set_config('carapulse.tenant', 'default', false)")
+            .execute(&mut owner)
+            .await
+            .unwrap();
+        owner
     }
 
     async fn create(template: Option<&str>) -> Self {

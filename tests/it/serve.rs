@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -14,16 +15,32 @@ use nix::{
 use crate::harness::TestDb;
 
 /// Starts the tool-router on a free port and waits until it says that it is ready. Answers where it listens.
-fn start(db: &TestDb) -> (Child, String) {
+fn start(db: &TestDb, folder: &Path) -> (Child, String) {
+    let made = Command::new(env!("CARGO_BIN_EXE_carapulse"))
+        .arg("init")
+        .arg(folder)
+        .output()
+        .unwrap();
+    assert!(made.status.success());
     let mut child = Command::new(env!("CARGO_BIN_EXE_carapulse"))
+        .arg("--config")
+        .arg(folder.join("carapulse.toml"))
         .args([
             "--set",
             "log.format=json",
             "--set",
             "tool_router.http_addr=127.0.0.1:0",
         ])
-        .args(["serve", "--role", "tool-router"])
-        .env("DATABASE_URL", db.url(DbRole::Router))
+        .args(["--set", &format!("data_dir={}", folder.join("data").display())])
+        .args([
+            "--set",
+            "database.tool_router.url=env:ROUTER_DSN",
+            "serve",
+            "--role",
+            "tool-router",
+        ])
+        .env("ROUTER_DSN", db.url(DbRole::Router))
+        .env_remove("DATABASE_URL")
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -45,7 +62,8 @@ fn start(db: &TestDb) -> (Child, String) {
 #[tokio::test]
 async fn a_role_is_ready_observed_and_ends_when_told_to() {
     let db = TestDb::new().await;
-    let (mut child, url) = start(&db);
+    let folder = tempfile::tempdir().unwrap();
+    let (mut child, url) = start(&db, folder.path());
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
     let ready: serde_json::Value = client
         .get(format!("{url}/readyz"))

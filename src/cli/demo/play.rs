@@ -286,7 +286,7 @@ async fn evidence(stage: &Stage, screen: &mut Screen, execution: &str) -> anyhow
         .await?;
     let path = stage.dir.join(format!("{execution}.tar"));
     std::fs::write(&path, &bundle)?;
-    std::fs::write(stage.dir.join("trust.json"), stage.trust.to_json())?;
+    std::fs::write(stage.dir.join("trust.json"), stage.trust.to_text())?;
     let report = verify_bundle(&bundle, &stage.trust);
     for check in &report.checks {
         screen.say(format!(

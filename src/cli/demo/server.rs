@@ -123,6 +123,7 @@ fn revisions(facts: &Facts) -> Vec<Revision> {
 
 fn selected(form: &BTreeMap<String, String>) -> bool {
     let expr = form.get("query").map(String::as_str).unwrap_or_default();
+    let expr = expr.strip_prefix("max(").unwrap_or(expr);
     expr.starts_with(METRIC) && expr.contains(&format!("\"{SERVICE}\""))
 }
 

@@ -110,15 +110,17 @@ fn home(demo: &Demo) -> anyhow::Result<PathBuf> {
     if let Some(dir) = &demo.dir {
         return Ok(std::path::absolute(dir)?);
     }
+    if nix::unistd::geteuid().is_root() {
+        // Postgres runs as another user then, who must be able to reach the folder.
+        return Ok(PathBuf::from("/var/lib/carapulse/demo"));
+    }
     Ok(crate::config::cache_dir()
         .context("no home folder: give one with --dir")?
         .join("demo"))
 }
 
 async fn database(postgres: &Server) -> anyhow::Result<crate::store::Address> {
-    let owner = postgres.address(DbRole::Owner);
-    crate::store::embedded::recreate_database(&owner, "demo").await?;
-    let address = owner.with_database("demo");
+    let address = postgres.start_over().await?;
     let mut migrator = Migrator::connect(&address, Options::default()).await?;
     migrator.up().await?;
     migrator.close().await?;
