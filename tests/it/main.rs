@@ -5,10 +5,7 @@
     reason = "tests fail by panicking and make what they need"
 )]
 
-mod approved;
 mod approval;
-mod audit;
-mod embedded;
 mod approved;
 mod audit;
 mod cli_client;
@@ -17,9 +14,6 @@ mod gateway;
 mod harness;
 mod intake;
 mod isolation;
-mod isolation;
-mod migrate;
-mod router;
 mod migrate;
 mod notify;
 mod plan;
