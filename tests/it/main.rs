@@ -8,6 +8,7 @@
 mod approval;
 mod approved;
 mod audit;
+mod cli_client;
 mod embedded;
 mod approved;
 mod audit;
