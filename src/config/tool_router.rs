@@ -29,6 +29,8 @@ pub struct ToolRouter {
     pub catalog_dir: Option<std::path::PathBuf>,
     /// Where actions run.
     pub sandbox: SandboxChoice,
+    /// Folders with further programs (absolute), looked at before the system's; for a local sandbox.
+    pub tool_dirs: Vec<std::path::PathBuf>,
     /// What one action may use.
     pub limits: SandboxLimits,
 }
@@ -79,6 +81,7 @@ impl Default for ToolRouter {
             job_key: None,
             catalog_dir: None,
             sandbox: SandboxChoice::Local,
+            tool_dirs: Vec::new(),
             limits: SandboxLimits::default(),
         }
     }
@@ -113,6 +116,6 @@ impl Section for ToolRouter {
         if all.contains(&0) {
             return Err(("limits", "a limit of 0: expected at least 1".to_owned()));
         }
-        Ok(())
+        super::sandbox::check_tool_dirs(&self.tool_dirs)
     }
 }
