@@ -10,7 +10,7 @@ use crate::{
     domain::{Actor, OpCtx, SystemClock},
     sandbox::{LocalConfig, RemoteConfig, RemoteRunner, Runner, SealingPublicKey},
     store::DbRole,
-    tools::{Router, Settings, server},
+    tools::{self as routing, Router, Settings, server},
     warrant::statement::ApprovalKeys,
 };
 
@@ -19,16 +19,15 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     let db = parts.databases.pool(DbRole::Router).await?;
     let objects: Objects = parts.config.get()?;
     let router_id = OpCtx::new(Actor::system("router"), "default".parse()?, "").id();
-    let router = Arc::new(Router::new(
-        db.clone(),
-        objects.open(parts.config.data_dir())?,
-        runner(parts, &settings)?,
-        tools::catalog(),
-        policy::follow(parts, &db).await?,
-        ApprovalKeys::new(keys::approval_public(&parts.config)?),
-        router_id,
-        Settings::default(),
-    ));
+    let with = routing::Parts {
+        db: db.clone(),
+        objects: objects.open(parts.config.data_dir())?,
+        runner: runner(parts, &settings)?,
+        catalog: tools::catalog(),
+        engine: policy::follow(parts, &db).await?,
+        keys: ApprovalKeys::new(keys::approval_public(&parts.config)?),
+    };
+    let router = Arc::new(Router::new(with, router_id, Settings::default()));
     drain(parts, Arc::clone(&router));
     let routes = server::routes(router, keys::router_token(&parts.config)?);
     let health = Health::new(&parts.lifecycle).with_database(&db);

@@ -5,23 +5,14 @@
     reason = "tests fail by panicking and make what they need"
 )]
 
-mod approved;
 mod approval;
-mod audit;
-mod embedded;
 mod approved;
 mod audit;
 mod embedded;
-mod embedded;
 mod gateway;
-mod gateway;
-mod harness;
 mod harness;
 mod intake;
 mod isolation;
-mod isolation;
-mod migrate;
-mod router;
 mod migrate;
 mod notify;
 mod plan;
