@@ -26,6 +26,8 @@ pub struct ToolRouter {
     pub job_key: Option<SecretRef>,
     /// Where actions run.
     pub sandbox: SandboxChoice,
+    /// Folders with further programs (absolute), looked at before the system's; for a local sandbox.
+    pub tool_dirs: Vec<std::path::PathBuf>,
 }
 
 /// Where actions run.
@@ -55,10 +57,15 @@ impl Default for ToolRouter {
             approval_public_keys: Vec::new(),
             job_key: None,
             sandbox: SandboxChoice::Local,
+            tool_dirs: Vec::new(),
         }
     }
 }
 
 impl Section for ToolRouter {
     const NAME: &'static str = "tool_router";
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        super::sandbox::check_tool_dirs(&self.tool_dirs)
+    }
 }

@@ -37,7 +37,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         sealing_key: SealingKey::from_seed(&sealing)?,
         local: LocalConfig {
             profile: profile(settings.profile),
-            ..LocalConfig::default()
+            ..LocalConfig::default().with_tool_dirs(settings.tool_dirs)
         },
         clock: Arc::new(SystemClock),
     });

@@ -53,7 +53,9 @@ fn runner(parts: &Parts, settings: &ToolRouter) -> anyhow::Result<Runner> {
         signing_public_key,
     } = &settings.sandbox
     else {
-        return Ok(Runner::local(LocalConfig::default()));
+        return Ok(Runner::local(
+            LocalConfig::default().with_tool_dirs(settings.tool_dirs.clone()),
+        ));
     };
     let job_key = settings
         .job_key

@@ -120,7 +120,7 @@ impl Approved {
         steps: impl FnOnce(&Catalog) -> Vec<Step>,
     ) -> Self {
         let db = TestDb::new().await;
-        let mut owner = db.owner().await;
+        let mut owner = db.superuser().await;
         run(&mut owner, "SET carapulse.tenant = 'default'").await;
         let tenant: TenantId = "default".parse().expect("tenant");
         let ctx = OpCtx::system("test", tenant.clone());
@@ -313,7 +313,7 @@ impl Approved {
         }
     }
 
-    /// As the owner of all tables.
+    /// As somebody whom nothing binds.
     pub(crate) async fn sql(&mut self, statement: &str) {
         run(&mut self.owner, statement).await;
     }
