@@ -12,7 +12,6 @@ mod embedded;
 mod approved;
 mod audit;
 mod embedded;
-mod embedded;
 mod gateway;
 mod gateway;
 mod harness;

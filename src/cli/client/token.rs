@@ -165,9 +165,9 @@ async fn open(place: &Place) -> anyhow::Result<(Db, OpCtx)> {
         DbRole::Gateway
     };
     let db = Db::open(&address, role, 1).await?;
-    let ctx = OpCtx::new(Actor::system("cli"), place.tenant.clone(), "cli");
-    let request_id = format!("cli_{}", ctx.id::<uuid::Uuid>().simple());
-    Ok((db, OpCtx { request_id, ..ctx }))
+    let mut ctx = OpCtx::new(Actor::system("cli"), place.tenant.clone(), "cli");
+    ctx.request_id = format!("cli_{}", ctx.id::<uuid::Uuid>().simple());
+    Ok((db, ctx))
 }
 
 /// `90s`, `30m`, `12h`, `30d` as seconds.
