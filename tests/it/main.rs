@@ -8,11 +8,8 @@
 mod approval;
 mod approved;
 mod audit;
+mod cli_client;
 mod embedded;
-mod approved;
-mod audit;
-mod embedded;
-mod gateway;
 mod gateway;
 mod harness;
 mod intake;
