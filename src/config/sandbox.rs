@@ -1,5 +1,7 @@
 //! `[sandbox]`
 
+use std::path::{Component, PathBuf};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,8 @@ pub struct Sandbox {
     pub signing_key: Option<SecretRef>,
     /// How jobs are confined.
     pub profile: SandboxProfile,
+    /// Folders of this machine that jobs may see, and those below them: absolute, without `..`. Default: none.
+    pub mounts: Vec<PathBuf>,
 }
 
 /// How jobs are confined.
@@ -47,10 +51,29 @@ impl Default for Sandbox {
             sealing_key: None,
             signing_key: None,
             profile: SandboxProfile::Auto,
+            mounts: Vec::new(),
         }
     }
 }
 
 impl Section for Sandbox {
     const NAME: &'static str = "sandbox";
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let plain = |path: &PathBuf| {
+            path.is_absolute()
+                && path.parent().is_some()
+                && !path.components().any(|c| c == Component::ParentDir)
+        };
+        match self.mounts.iter().find(|path| !plain(path)) {
+            None => Ok(()),
+            Some(path) => Err((
+                "mounts",
+                format!(
+                    "{}: expected an absolute folder other than /, without ..",
+                    path.display()
+                ),
+            )),
+        }
+    }
 }
