@@ -1,6 +1,10 @@
 //! `[sandbox]`
 
+<<<<<<< HEAD
 use std::path::PathBuf;
+=======
+use std::path::{Component, PathBuf};
+>>>>>>> w-crash
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,8 +30,13 @@ pub struct Sandbox {
     pub signing_key: Option<SecretRef>,
     /// How jobs are confined.
     pub profile: SandboxProfile,
+<<<<<<< HEAD
     /// Folders with further programs (absolute), looked at before the system's.
     pub tool_dirs: Vec<PathBuf>,
+=======
+    /// Folders of this machine that jobs may see, and those below them: absolute, without `..`. Default: none.
+    pub mounts: Vec<PathBuf>,
+>>>>>>> w-crash
 }
 
 /// How jobs are confined.
@@ -51,7 +60,11 @@ impl Default for Sandbox {
             sealing_key: None,
             signing_key: None,
             profile: SandboxProfile::Auto,
+<<<<<<< HEAD
             tool_dirs: Vec::new(),
+=======
+            mounts: Vec::new(),
+>>>>>>> w-crash
         }
     }
 }
@@ -60,6 +73,7 @@ impl Section for Sandbox {
     const NAME: &'static str = "sandbox";
 
     fn check(&self) -> Result<(), (&'static str, String)> {
+<<<<<<< HEAD
         check_tool_dirs(&self.tool_dirs)
     }
 }
@@ -73,5 +87,22 @@ pub(super) fn check_tool_dirs(dirs: &[PathBuf]) -> Result<(), (&'static str, Str
             format!("`{}`: expected an absolute path without `:`", dir.display()),
         )),
         None => Ok(()),
+=======
+        let plain = |path: &PathBuf| {
+            path.is_absolute()
+                && path.parent().is_some()
+                && !path.components().any(|c| c == Component::ParentDir)
+        };
+        match self.mounts.iter().find(|path| !plain(path)) {
+            None => Ok(()),
+            Some(path) => Err((
+                "mounts",
+                format!(
+                    "{}: expected an absolute folder other than /, without ..",
+                    path.display()
+                ),
+            )),
+        }
+>>>>>>> w-crash
     }
 }

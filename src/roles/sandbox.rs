@@ -39,6 +39,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
             profile: profile(settings.profile),
             ..LocalConfig::default().with_tool_dirs(settings.tool_dirs)
         },
+        mounts: settings.mounts,
         clock: Arc::new(SystemClock),
     });
     let health = Health::new(&parts.lifecycle);
