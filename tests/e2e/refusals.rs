@@ -63,12 +63,10 @@ async fn a_plan_for_a_target_that_changed_since_is_neither_approved_nor_executed
     assert!(status >= 400, "approved: {answer:#}");
     assert!(answer.to_string().contains("target_changed"), "{answer:#}");
 
-    let execution = it.execute(&approved).await;
-    let ended = it.ada.ended(&execution).await;
-    assert_eq!(
-        (text(&ended, "/status"), text(&ended, "/reason")),
-        ("failed".to_owned(), "target_changed".to_owned())
-    );
+    let execute = format!("/v1/plans/{approved}:execute");
+    let (status, answer) = it.ada.try_post(&execute, &json!({})).await;
+    assert_eq!(status, 409, "{answer:#}");
+    assert!(text(&answer, "/detail").contains("has changed"), "{answer:#}");
     assert_eq!(namespace.deployment("checkout")["spec"]["replicas"], 3);
 }
 

@@ -158,7 +158,7 @@ impl Cluster {
         json!({
             "name": self.namespace,
             "mode": mode,
-            "context": { "environment": "demo", "cluster_id": "demo", "namespace": self.namespace },
+            "context": { "environment": "staging", "cluster_id": "demo", "namespace": self.namespace },
             "kubernetes": {
                 "read_credential": self.credentials[0],
                 "write_credential": self.credentials[1],
