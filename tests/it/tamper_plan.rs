@@ -35,11 +35,9 @@ async fn invariant_2_no_covered_byte_can_change_between_approval_and_act() {
     router.ready(&world.http).await;
     world.register().await;
     let mut victims = Vec::new();
-    for key in document(&world).await {
+    for (pointer, forged) in values(&world).await {
         let it = Approved::new(&world).await;
-        victims.push(it.change_document(&world, &key, false).await);
-        let it = Approved::new(&world).await;
-        victims.push(it.change_document(&world, &key, true).await);
+        victims.push(it.change_document(&world, &pointer, forged).await);
     }
     for (name, sql, code) in rows() {
         let it = Approved::new(&world).await;
@@ -129,8 +127,9 @@ fn rows() -> Vec<(&'static str, &'static str, &'static str)> {
     ]
 }
 
-/// The top-level keys of a plan's document.
-async fn document(world: &World) -> Vec<String> {
+/// What to change in a plan's document: below each of its keys, and below each key of its step, as it is or with every stored
+/// digest made to fit.
+async fn values(world: &World) -> Vec<(String, bool)> {
     let it = Approved::new(world).await;
     it.sql(
         world,
@@ -138,7 +137,19 @@ async fn document(world: &World) -> Vec<String> {
     )
     .await;
     let doc: Value = serde_json::from_slice(&it.doc).unwrap();
-    doc.as_object().unwrap().keys().cloned().collect()
+    let keys = |pointer: &str| {
+        let object = doc.pointer(pointer).unwrap().as_object().unwrap();
+        let pointers = object.keys().map(|key| format!("{pointer}/{key}"));
+        // Something empty has no value to change.
+        let filled = pointers.filter(|at| change_first(&mut doc.pointer(at).unwrap().clone()));
+        filled.collect::<Vec<_>>()
+    };
+    let (whole, step) = (keys(""), keys("/steps/0"));
+    assert!(whole.len() > 10 && step.len() > 8, "{whole:?} {step:?}");
+    let plain = whole.clone().into_iter().map(|at| (at, false));
+    plain
+        .chain(whole.into_iter().chain(step).map(|at| (at, true)))
+        .collect()
 }
 
 /// A plan that was approved and whose execution waits for an engine.
@@ -184,14 +195,14 @@ impl Approved {
         run(&mut world.db.owner().await, sql).await;
     }
 
-    /// Changes the first value below `key`; with `forged`, every stored digest is made to fit.
-    async fn change_document(&self, world: &World, key: &str, forged: bool) -> Victim {
+    /// Changes the first value at or below `pointer`; with `forged`, every stored digest is made to fit.
+    async fn change_document(&self, world: &World, pointer: &str, forged: bool) -> Victim {
         let mut doc: Value = serde_json::from_slice(&self.doc).unwrap();
-        assert!(change_first(&mut doc[key]), "nothing to change below {key}");
+        assert!(change_first(doc.pointer_mut(pointer).unwrap()), "{pointer}");
         let bytes = canonical::value_to_bytes(&doc).unwrap();
-        assert_ne!(bytes, self.doc, "{key}");
+        assert_ne!(bytes, self.doc, "{pointer}");
         self.store(world, &bytes, forged).await;
-        self.victim(format!("plan.doc {key}, digests forged: {forged}"), None)
+        self.victim(format!("plan.doc {pointer}, digests forged: {forged}"), None)
     }
 
     async fn store(&self, world: &World, doc: &[u8], forged: bool) -> Digest {
