@@ -9,6 +9,7 @@ mod approval;
 mod approved;
 mod audit;
 mod embedded;
+mod explain;
 mod gateway;
 mod harness;
 mod intake;
