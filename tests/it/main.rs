@@ -11,6 +11,7 @@ mod audit;
 mod cli_client;
 mod crash;
 mod embedded;
+mod explain;
 mod gateway;
 mod harness;
 mod intake;

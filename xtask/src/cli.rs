@@ -47,6 +47,12 @@ pub enum Task {
     Db(DbCommand),
     /// The policy rules under OPA: format, strict check, tests, fixtures
     Policy,
+    /// Measure beside the machine's own limits: `--only GROUP…`, `--quick`, `--full`, `--json FILE`; `-- --help` says more
+    Bench {
+        /// For the measuring program
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

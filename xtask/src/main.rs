@@ -1,5 +1,6 @@
 //! `cargo xtask`: parses the command line and calls the file of that name; nothing else.
 
+mod bench;
 mod ci;
 mod cli;
 mod db;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Task::Gen { check } => generate::run(check),
         Task::Db(command) => db::run(&command),
         Task::Policy => policy::run(),
+        Task::Bench { arguments } => bench::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
