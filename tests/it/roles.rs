@@ -128,29 +128,41 @@ fn everybody_has_only_their_own(world: &World) {
             "{role} knows another role's database"
         );
     }
-    for (role, of) in [
-        ("orchestrator", "gateway"),
-        ("gateway", "orchestrator"),
-        ("sandbox", "tool-router"),
+    // With every database open to it: what it lacks is the key.
+    for (role, of, key) in [
+        ("orchestrator", "gateway", "checkpoint_key"),
+        ("gateway", "orchestrator", "approval_key"),
+        ("sandbox", "tool-router", "sealing_key"),
     ] {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_carapulse"))
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_carapulse"));
+        command
             .arg("--config")
             .arg(world.dir.path().join(of).join("carapulse.toml"))
             .args(["serve", "--role", role])
-            .args([
+            .env_remove("DATABASE_URL");
+        for address in [
+            "gateway.http_addr",
+            "sandbox.http_addr",
+            "orchestrator.health_addr",
+        ] {
+            command.args(["--set", &format!("{address}=127.0.0.1:0")]);
+        }
+        for (section, role) in [
+            ("gateway", DbRole::Gateway),
+            ("orchestrator", DbRole::Orchestrator),
+            ("sequencer", DbRole::Sequencer),
+        ] {
+            let path = world.dir.path().join(format!("{}.dsn", role.name()));
+            command.args([
                 "--set",
-                "gateway.http_addr=127.0.0.1:0",
-                "--set",
-                "sandbox.http_addr=127.0.0.1:0",
-            ])
-            .args(["--set", "orchestrator.health_addr=127.0.0.1:0"])
-            .args(["--set", "database.url=postgres://127.0.0.1:1/none"])
-            .env_remove("DATABASE_URL")
-            .output()
-            .unwrap();
+                &format!("database.{section}.url=file:{}", path.display()),
+            ]);
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
         assert!(
-            !output.status.success(),
-            "{role} runs on the configuration of {of}"
+            !output.status.success() && said.contains(key),
+            "{role} on the configuration of {of}: {said}"
         );
     }
 }
