@@ -7,3 +7,4 @@ DROP TABLE IF EXISTS action_definition;
 DROP TABLE IF EXISTS policy_decision;
 DROP TABLE IF EXISTS policy_active;
 DROP TABLE IF EXISTS policy_bundle;
+DROP FUNCTION IF EXISTS guard_status();

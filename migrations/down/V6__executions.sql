@@ -5,3 +5,4 @@ DROP TABLE IF EXISTS attempt;
 DROP TABLE IF EXISTS execution_request;
 DROP TABLE IF EXISTS journal;
 DROP TABLE IF EXISTS execution;
+DROP FUNCTION IF EXISTS guard_execution();

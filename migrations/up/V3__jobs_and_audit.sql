@@ -115,8 +115,9 @@ REVOKE ALL ON FUNCTION ensure_partitions() FROM PUBLIC;
 SELECT ensure_partitions();
 GRANT EXECUTE ON FUNCTION ensure_partitions() TO carapulse_orchestrator;
 
-GRANT INSERT, SELECT ON audit_event TO carapulse_gateway, carapulse_orchestrator, carapulse_router;
-GRANT INSERT ON audit_event TO carapulse_sequencer;
+-- Position and time are the database's to give.
+GRANT INSERT (event_id, tenant_id, action, actor, decision, subject, plan_id, execution_id, body, salt, leaf_hash), SELECT ON audit_event TO carapulse_gateway, carapulse_orchestrator, carapulse_router;
+GRANT INSERT (event_id, tenant_id, action, actor, decision, subject, plan_id, execution_id, body, salt, leaf_hash) ON audit_event TO carapulse_sequencer;
 GRANT SELECT (event_id, tenant_id, recorded_at, position, leaf_hash, action, subject, plan_id, execution_id) ON audit_event TO carapulse_sequencer;
 GRANT UPDATE (position) ON audit_event TO carapulse_sequencer;
 GRANT SELECT, INSERT ON merkle_node, checkpoint TO carapulse_sequencer;

@@ -110,6 +110,23 @@ CREATE TABLE approval_grant (
   granted_at timestamptz NOT NULL
 );
 
+-- Ends are final, and only the gateway's role says yes: what the code promises holds for every serving role in the database, too.
+CREATE FUNCTION guard_status() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF current_user NOT IN ('carapulse_gateway', 'carapulse_orchestrator', 'carapulse_router', 'carapulse_sequencer') THEN
+    RETURN NEW;
+  END IF;
+  IF OLD.status IN ('denied', 'expired', 'superseded', 'executed', 'consumed', 'revoked') AND NEW.status <> OLD.status THEN
+    RAISE EXCEPTION '% is final: it cannot become %', OLD.status, NEW.status USING ERRCODE = 'check_violation';
+  END IF;
+  IF NEW.status <> OLD.status AND NEW.status IN ('granted', 'consumed', 'approved', 'executed') AND current_user <> 'carapulse_gateway' THEN
+    RAISE EXCEPTION 'only the gateway makes it %', NEW.status USING ERRCODE = 'insufficient_privilege';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER guard_status BEFORE UPDATE OF status ON plan FOR EACH ROW EXECUTE FUNCTION guard_status();
+CREATE TRIGGER guard_status BEFORE UPDATE OF status ON approval FOR EACH ROW EXECUTE FUNCTION guard_status();
+
 CREATE TABLE idempotency_key (
   tenant_id text NOT NULL REFERENCES tenant,
   key text NOT NULL CHECK (length(key) BETWEEN 1 AND 200),

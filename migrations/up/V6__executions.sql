@@ -27,6 +27,19 @@ CREATE UNIQUE INDEX execution_active ON execution (tenant_id, plan_id) WHERE com
 CREATE INDEX execution_list ON execution (tenant_id, execution_id);
 CREATE INDEX execution_status ON execution (tenant_id, status, execution_id);
 
+-- An end is final, a start is set once, epochs and journals only grow, for every serving role.
+CREATE FUNCTION guard_execution() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF current_user IN ('carapulse_gateway', 'carapulse_orchestrator', 'carapulse_router', 'carapulse_sequencer') AND (
+    OLD.completed_at IS NOT NULL OR NEW.epoch < OLD.epoch OR NEW.journal_length < OLD.journal_length
+    OR (OLD.started_at IS NOT NULL AND NEW.started_at IS DISTINCT FROM OLD.started_at)
+  ) THEN
+    RAISE EXCEPTION 'an execution never goes back' USING ERRCODE = 'check_violation';
+  END IF;
+  RETURN NEW;
+END $$;
+CREATE TRIGGER guard_execution BEFORE UPDATE ON execution FOR EACH ROW EXECUTE FUNCTION guard_execution();
+
 -- Every event that the machine was given, in order.
 CREATE TABLE journal (
   execution_id uuid NOT NULL REFERENCES execution,

@@ -153,6 +153,9 @@ pub struct PinnedTarget {
     pub version: i64,
     /// Where it is.
     pub context: ContextRef,
+    /// Digest of every address by which it is reached then ([`Target::place_digest`](super::Target::place_digest)):
+    /// neither an act nor its inverse goes anywhere else.
+    pub place: Digest,
 }
 
 /// Stages run in this order; within a stage, steps run in the plan's order.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{SecretRef, TargetId};
+use super::{CanonicalError, Digest, SecretRef, TargetId, canonical};
 
 /// The place of an action in the words of the managed systems. All fields but the tenant's come from a [`Target`] row.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -75,6 +75,29 @@ pub struct Target {
     /// Names that alerts use for the services here, mapped to workloads (`checkout` → `deployment/checkout`).
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub services: BTreeMap<String, String>,
+}
+
+impl Target {
+    /// Digest of where actions on this target land: context, repository, cluster, Prometheus, with the credentials' references.
+    pub fn place_digest(&self) -> Result<Digest, CanonicalError> {
+        #[derive(Serialize)]
+        struct Place<'a> {
+            context: &'a ContextRef,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            git: Option<&'a GitPlace>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            kubernetes: Option<&'a KubernetesPlace>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            prometheus_url: Option<&'a str>,
+        }
+        let place = Place {
+            context: &self.context,
+            git: self.git.as_ref(),
+            kubernetes: self.kubernetes.as_ref(),
+            prometheus_url: self.prometheus_url.as_deref(),
+        };
+        Ok(Digest::of("carapulse.place", 1, &canonical::to_bytes(&place)?))
+    }
 }
 
 /// A git repository of manifests.

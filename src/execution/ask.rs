@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::{Error, list, start::JOB, store};
 use crate::{
-    audit,
+    approval, audit,
     domain::{
-        Actor, ActorKind, ExecutionId, OpCtx, Role,
+        Actor, ExecutionId, OpCtx,
         plan::PlanDoc,
         run::{JournalEvent, Resolution},
     },
@@ -45,7 +45,10 @@ pub async fn rollback(tx: &mut Tx, ctx: &OpCtx, id: ExecutionId, note: Option<&s
     let execution = list::get(tx, id).await?;
     match execution.status.as_str() {
         "running" => {}
-        "needs_attention" => may_settle(&ctx.actor, &list::plan_of(tx, id).await?)?,
+        "needs_attention" => {
+            let doc = list::plan_of(tx, id).await?;
+            may_settle(tx, &ctx.actor, &doc).await?;
+        }
         _ => {
             return Err(status(
                 &execution.status,
@@ -76,7 +79,7 @@ pub async fn resolve(
         ));
     }
     let doc = list::plan_of(tx, id).await?;
-    may_settle(&ctx.actor, &doc)?;
+    may_settle(tx, &ctx.actor, &doc).await?;
     if doc.step(step).is_none() {
         return Err(Error::NoSuchStep { step, resolution });
     }
@@ -107,20 +110,13 @@ async fn ask(
     Ok(())
 }
 
-/// Settling what nobody knows is as weighty as approving: the same separation of duties.
-fn may_settle(actor: &Actor, doc: &PlanDoc) -> Result<(), Error> {
-    let forbid = |why: &str| Err(Error::Forbidden(why.to_owned()));
-    if actor.kind != ActorKind::Person || actor.role < Role::Approver {
-        return forbid("an execution that needs attention is settled by a person with the approver role");
+/// Settling what nobody knows is as weighty as approving: the same function decides.
+async fn may_settle(tx: &mut Tx, actor: &Actor, doc: &PlanDoc) -> Result<(), Error> {
+    match approval::may_approve(tx, actor, doc).await {
+        Ok(_) => Ok(()),
+        Err(approval::Error::Refused(refused)) => Err(Error::Forbidden(refused.message.to_owned())),
+        Err(error) => Err(error.into()),
     }
-    let Some(person) = actor.person_id else {
-        return forbid("this identity is linked to no person");
-    };
-    let excluded = [doc.requester.person_id, doc.requester.token_owner_person_id];
-    if excluded.contains(&Some(person)) || doc.editors.contains(&person) {
-        return forbid("whoever asked for the plan cannot settle its execution");
-    }
-    Ok(())
 }
 
 fn status(status: &str, remedy: &'static str) -> Error {

@@ -45,6 +45,9 @@ pub enum Error {
     /// A stored document does not read.
     #[error("a stored document does not read: {0}")]
     Corrupt(String),
+    /// Whoever asks could not be looked at.
+    #[error(transparent)]
+    Approval(#[from] crate::approval::Error),
     /// The database.
     #[error(transparent)]
     Store(#[from] store::Error),

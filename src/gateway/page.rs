@@ -30,6 +30,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            return Err(Problem::new(
+                Kind::InvalidRequest,
+                "the query holds the character U+0000",
+            ));
+        }
         let query = Query::<T>::from_request_parts(parts, state).await;
         let refused = |error: axum::extract::rejection::QueryRejection| {
             let cause =
@@ -50,6 +56,9 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = Path::<String>::from_request_parts(parts, state).await;
         let Path(text) = path.map_err(|_| Problem::new(Kind::NotFound, "no such path"))?;
+        if text.contains('\0') {
+            return Err(Problem::new(Kind::NotFound, "an id holds no U+0000"));
+        }
         let shown: String = text.chars().take(80).collect();
         text.parse()
             .map(Self)

@@ -67,6 +67,10 @@ pub async fn read_body(request: Request, limit: usize) -> Result<Bytes, Problem>
 
 /// Parses a body of our own: duplicate keys, unknown fields and wrong types are refused with a pointer.
 pub fn parse<T: DeserializeOwned>(raw: &[u8]) -> Result<T, Problem> {
+    // The database has no such character, and no text of ours needs it.
+    if raw.windows(6).any(|six| six == b"\\u0000") {
+        return Err(Problem::new(Kind::InvalidValue, "a text holds the character U+0000").at("", "U+0000"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(raw);
     let value = serde_path_to_error::deserialize::<_, NoDuplicates>(&mut reader).map_err(|error| {
         let pointer = pointer(error.path());

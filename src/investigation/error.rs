@@ -29,6 +29,9 @@ pub enum Error {
     /// The diagnosis' row.
     #[error("the diagnosis was not stored: {0}")]
     DiagnosisStore(#[from] crate::diagnose::store::StoreError),
+    /// A source could not be read, and without it nothing can be said.
+    #[error("{0}")]
+    SourceUnavailable(String),
     /// A stored document does not read.
     #[error("a stored document does not read: {0}")]
     Corrupt(String),

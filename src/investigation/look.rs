@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     connectors::{HttpLimits, Kubernetes, Prometheus},
-    context::{self, Focus, Snapshot, Sources},
+    context::{self, Focus, Snapshot, SourceState, Sources},
     diagnose::{self, Diagnosis},
     domain::{OpCtx, Target},
     intake::signal::SignalFacts,
@@ -17,6 +17,17 @@ use super::{Error, git_reads::Reads};
 pub(super) struct Seen {
     pub(super) snapshot: Snapshot,
     pub(super) diagnosis: Diagnosis,
+}
+
+impl Seen {
+    /// Why not knowing may be the fault of a source that did not answer, when it may.
+    pub(super) fn blind_spot(&self) -> Option<String> {
+        let unknown = matches!(self.diagnosis.verdict, diagnose::Verdict::Unknown { .. });
+        let mut sources = self.snapshot.sources.iter();
+        let silent = sources.find(|source| unknown && source.state == SourceState::Unavailable)?;
+        let reason = silent.reason.as_deref().unwrap_or("no reason given");
+        Some(format!("{} could not be read: {reason}", silent.name))
+    }
 }
 
 /// Takes a snapshot of `target` with the alert in focus, and diagnoses it.

@@ -26,6 +26,9 @@ use crate::{
     tools::{Client, catalog::Catalog},
 };
 
+/// Looks at the world before a source that does not answer is taken as it is.
+const LOOKS: i32 = 4;
+
 /// How incidents are investigated.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
@@ -145,7 +148,7 @@ impl Investigator {
         let frozen = store::frozen(&mut tx).await?;
         tx.commit().await?;
         match find_target(&signal, &targets) {
-            Ok(target) => self.on_target(&ctx, id, target, &signal, frozen).await,
+            Ok(target) => self.on_target(&ctx, lease, target, &signal, frozen).await,
             Err(why) => self.escalate(&ctx, id, None, &why.to_string(), None).await,
         }
     }
@@ -153,12 +156,18 @@ impl Investigator {
     async fn on_target(
         &self,
         ctx: &OpCtx,
-        id: IncidentId,
+        lease: &Lease,
         target: &Target,
         signal: &SignalFacts,
         frozen: bool,
     ) -> Result<(), Error> {
+        let Some(id) = store::subject(lease.subject) else {
+            return Ok(());
+        };
         let seen = look(ctx, &self.client, target, signal).await?;
+        if let Some(why) = seen.blind_spot().filter(|_| lease.attempts < LOOKS) {
+            return Err(Error::SourceUnavailable(why));
+        }
         self.keep(ctx, id, target, &seen).await?;
         if target.mode == TargetMode::Observe {
             return self.observe_only(ctx, id, target, &seen).await;

@@ -89,7 +89,8 @@ impl Checked {
 pub async fn check(ctx: &OpCtx, draft: Draft, with: &Checks<'_>) -> Result<Checked, Rejected> {
     refuse_unfit(ctx, &draft, with)?;
     let typed = typed::steps(&draft, with).await?;
-    let (mut doc, asked) = document(draft, typed, with);
+    let place = place(with.target)?;
+    let (mut doc, asked) = document(draft, typed, with, place);
     let input = Input::of_plan(
         &doc,
         with.target,
@@ -194,7 +195,7 @@ fn refuse_unfit(ctx: &OpCtx, draft: &Draft, with: &Checks<'_>) -> Result<(), Rej
 }
 
 /// The document, but for what policy adds; and the limits that were asked for.
-fn document(draft: Draft, typed: Typed, with: &Checks<'_>) -> (PlanDoc, super::Limits) {
+fn document(draft: Draft, typed: Typed, with: &Checks<'_>, place: Digest) -> (PlanDoc, super::Limits) {
     let target = with.target;
     let unknown_yet = Constraints {
         max_targets: 0,
@@ -220,6 +221,7 @@ fn document(draft: Draft, typed: Typed, with: &Checks<'_>) -> (PlanDoc, super::L
             name: target.name.clone(),
             version: target.version,
             context: target.context.clone(),
+            place,
         },
         risk: tier::risk_of(&typed.steps),
         tier: tier::tier_of(&typed.steps, target),
@@ -237,6 +239,18 @@ fn document(draft: Draft, typed: Typed, with: &Checks<'_>) -> (PlanDoc, super::L
         snapshot: draft.snapshot,
     };
     (doc, draft.limits)
+}
+
+/// Where the target is, pinned.
+fn place(target: &Target) -> Result<Digest, Rejected> {
+    target.place_digest().map_err(|error| Rejected {
+        problems: vec![Problem {
+            pointer: "/target".to_owned(),
+            code: "not_canonical".to_owned(),
+            message: error.to_string(),
+        }],
+        decided: None,
+    })
 }
 
 /// Policy's limits, or what was asked for where that is stricter.

@@ -6,7 +6,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use super::{
     AssertionRequest, Intent, Limits, PriorReader, Proposal, StepRequest, Timing, What, remedy, resolve,
-    sentence,
+    secret_scan, sentence,
 };
 use crate::domain::{
     Digest, IncidentId, OpCtx, PersonId, PlanId, Target, TenantId,
@@ -98,6 +98,14 @@ pub async fn draft(ctx: &OpCtx, target: &Target, reader: &dyn PriorReader, propo
         .filter(|text| !text.is_empty())
         .or_else(|| intent.as_deref().map(|text| clean(text, 300)))
         .unwrap_or_else(|| summary_of(&steps, target));
+    // A draft is stored and shown before anything is checked: a secret must not get that far.
+    let secret = secret_scan::in_text(&summary) || intent.as_deref().is_some_and(secret_scan::in_text);
+    let (summary, intent, steps, lacks) = if secret {
+        let withheld = "withheld: it looks like it holds a secret".to_owned();
+        (withheld.clone(), None, Vec::new(), Some(withheld))
+    } else {
+        (summary, intent, steps, lacks)
+    };
     Draft {
         plan_id: ctx.id(),
         tenant_id: ctx.tenant.clone(),

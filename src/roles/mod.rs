@@ -66,7 +66,7 @@ pub struct Needs {
 impl ServeRole {
     /// Every role: what `serve` runs when none is named. `Sandbox` is for a process of its own; with all roles in one,
     /// the tool-router runs actions itself.
-    pub const TOGETHER: [Self; 4] = [Self::Gateway, Self::ToolRouter, Self::Orchestrator, Self::Agent];
+    pub const TOGETHER: [Self; 4] = [Self::ToolRouter, Self::Gateway, Self::Orchestrator, Self::Agent];
 
     /// Its name on the command line and in logs.
     #[must_use]

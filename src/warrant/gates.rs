@@ -18,7 +18,11 @@ use crate::{
 pub(super) fn check(rows: &Rows, act: &ActRef, doc: &PlanDoc, writes: bool) -> Result<Target, Refusal> {
     let target = target(rows, doc)?;
     let forward = act.direction == Direction::Forward;
-    if target.context != doc.target.context || (forward && target.version != doc.target.version) {
+    let place = target.place_digest().ok();
+    if place != Some(doc.target.place)
+        || target.context != doc.target.context
+        || (forward && target.version != doc.target.version)
+    {
         return Err(Refusal::new(
             "target_changed",
             "the target was changed since the plan was checked",

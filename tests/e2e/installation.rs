@@ -127,9 +127,10 @@ impl Installation {
 
     /// Proposed by ada, confirmed by grace.
     pub(crate) async fn change_target(&self, namespace: &Namespace, target: &Value) {
-        self.ada.post("/v1/targets", target).await;
+        let proposed = self.ada.post("/v1/targets", target).await;
         let confirm = format!("/v1/targets/{}:confirm", namespace.name);
-        self.grace.post(&confirm, &json!({})).await;
+        let change = json!({ "change_id": proposed["pending"]["change_id"] });
+        self.grace.post(&confirm, &change).await;
     }
 
     /// Asks for a plan as ada; answers its id and digest.

@@ -435,6 +435,7 @@ fn document(
             name: target.name.clone(),
             version: target.version,
             context: target.context.clone(),
+            place: target.place_digest().expect("canonical"),
         },
         risk,
         tier: if writes { Tier::Standard } else { Tier::Read },

@@ -15,7 +15,7 @@ pub enum Command {
     /// Propose a new place, or a change of one, from a file
     Propose(File),
     /// Confirm the change that waits; by another admin than its proposer
-    Confirm(Named),
+    Confirm(Confirm),
     /// All places, and the changes that wait
     List,
     /// One place, and the change that waits for it
@@ -27,6 +27,16 @@ pub enum Command {
 pub struct Named {
     /// Its name
     name: String,
+}
+
+/// A change that was read.
+#[derive(Debug, Args)]
+pub struct Confirm {
+    /// The place's name
+    name: String,
+    /// The change, as `target show` names it
+    #[arg(long, value_name = "CHANGE_ID")]
+    change: String,
 }
 
 /// A place as a file.
@@ -65,14 +75,18 @@ pub(super) async fn run(api: &Api, output: &Output, command: Command) -> anyhow:
             let answer = api.post("/v1/targets", &spec).await?;
             output.show(&answer, |output| {
                 let name = super::output::text(&answer, "/pending/name");
+                let change = super::output::text(&answer, "/pending/change_id");
                 output.line(&format!(
-                    "proposed; another admin confirms it: carapulse target confirm {name}"
+                    "proposed; another admin reads and confirms it: carapulse target show {name}, then target confirm {name} --change {change}"
                 ));
             })?;
         }
-        Command::Confirm(Named { name }) => {
+        Command::Confirm(Confirm { name, change }) => {
             let answer = api
-                .post(&format!("/v1/targets/{name}:confirm"), &json!({}))
+                .post(
+                    &format!("/v1/targets/{name}:confirm"),
+                    &json!({ "change_id": change }),
+                )
                 .await?;
             output.show(&answer, |output| {
                 output.rows(&[answer["target"].clone()], &COLUMNS);

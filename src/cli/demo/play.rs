@@ -139,7 +139,6 @@ async fn finding(stage: &Stage, screen: &mut Screen, incident: &str) -> anyhow::
             ));
         }
     }
-    screen.event("diagnosis: known cause, with evidence");
     let stage_now = text(&seen, "/stage");
     let plan = text(&seen, "/plans/0");
     if stage_now != "requested" || plan.is_empty() {
@@ -149,6 +148,7 @@ async fn finding(stage: &Stage, screen: &mut Screen, incident: &str) -> anyhow::
             text(&told, "/data/0/subject")
         );
     }
+    screen.event("diagnosis: known cause, with evidence");
     Ok(plan)
 }
 

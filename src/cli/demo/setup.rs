@@ -61,7 +61,8 @@ pub(super) async fn set(demo: &Demo, screen: &mut Screen) -> anyhow::Result<Stag
     let http = reqwest::Client::builder().build()?;
     let gateway_url = format!("http://127.0.0.1:{}", ports[0]);
     let orchestrator_url = format!("http://127.0.0.1:{}", ports[2]);
-    let args = ["--role", "gateway", "--role", "tool-router"];
+    // In this order: a gateway that answers then has a tool-router that does.
+    let args = ["--role", "tool-router", "--role", "gateway"];
     let mut roles = Process::serve("gateway-and-router", &dir, &config, &gateway_url, &args)?;
     let mut orchestrator = Process::serve(
         "orchestrator",
@@ -206,8 +207,9 @@ async fn trust(config: &Path, owner: &crate::store::Address) -> anyhow::Result<T
 async fn register(stage: &Stage) -> anyhow::Result<()> {
     let confirm = format!("/v1/targets/{}:confirm", stage.scene.target_name());
     for mode in ["observe", "act"] {
-        stage.ada.post("/v1/targets", &stage.scene.target(mode)).await?;
-        stage.grace.post(&confirm, &json!({})).await?;
+        let proposed = stage.ada.post("/v1/targets", &stage.scene.target(mode)).await?;
+        let change = json!({ "change_id": proposed["pending"]["change_id"] });
+        stage.grace.post(&confirm, &change).await?;
     }
     Ok(())
 }

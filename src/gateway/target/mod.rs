@@ -143,12 +143,16 @@ pub async fn propose(tx: &mut Tx, ctx: &OpCtx, spec: TargetSpec) -> Result<Chang
     Ok(change)
 }
 
-/// Confirms the change that waits for `name`; by an admin who is another person than its proposer.
-pub async fn confirm(tx: &mut Tx, ctx: &OpCtx, name: &str) -> Result<Target, Problem> {
+/// Confirms the change `change_id`, which waits for `name`; by an admin who is another person than its proposer.
+pub async fn confirm(tx: &mut Tx, ctx: &OpCtx, name: &str, change_id: Uuid) -> Result<Target, Problem> {
     let person = person(ctx)?;
     let present = store::lock(tx, name).await?;
     let pending = store::find_pending(tx, name).await?;
     let change = pending.ok_or_else(|| Problem::not_found("waiting change of target", name))?;
+    if change.change_id != change_id {
+        let detail = "another change waits now than the one that you name; read it and confirm that one";
+        return Err(Problem::new(Kind::Conflict, detail));
+    }
     if change.proposed_by == person {
         let detail = "a change of a target is confirmed by another person than its proposer";
         return Err(Problem::new(Kind::ApprovalRefused, detail));

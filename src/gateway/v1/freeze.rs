@@ -11,6 +11,7 @@ use serde_json::json;
 use super::store;
 use crate::{
     audit,
+    domain::OpCtx,
     gateway::{
         Gateway,
         access::Caller,
@@ -34,6 +35,7 @@ pub(in crate::gateway) async fn get(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
 ) -> Result<Response, Problem> {
+    of_the_installation(&ctx)?;
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
     let (frozen, reason) = store::get_freeze(&mut tx).await?;
     tx.commit().await?;
@@ -46,6 +48,7 @@ pub(in crate::gateway) async fn set(
     Caller(ctx): Caller,
     body: Strict<Freeze>,
 ) -> Result<Response, Problem> {
+    of_the_installation(&ctx)?;
     let Freeze { frozen, reason } = body.value;
     if reason.trim().is_empty() || reason.len() > 500 {
         let detail = "say why, in 1 to 500 bytes: others will read it";
@@ -75,4 +78,13 @@ pub(in crate::gateway) async fn set(
     notify::send(&mut tx, &ctx, page).await?;
     tx.commit().await?;
     Ok(Json(json!({"frozen": frozen, "reason": reason})).into_response())
+}
+
+/// The freeze is the whole installation's: only its own tenant sets it, or reads why.
+fn of_the_installation(ctx: &OpCtx) -> Result<(), Problem> {
+    if ctx.tenant.as_str() == "default" {
+        return Ok(());
+    }
+    let detail = "the freeze is the installation's: ask its operator";
+    Err(Problem::new(Kind::Forbidden, detail))
 }

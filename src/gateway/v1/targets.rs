@@ -6,7 +6,9 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use serde::Deserialize;
 use serde_json::json;
+use uuid::Uuid;
 
 use crate::gateway::{
     Gateway,
@@ -61,14 +63,22 @@ pub(in crate::gateway) async fn propose(
     Ok((StatusCode::CREATED, location, Json(json!({"pending": change}))).into_response())
 }
 
+/// `{"change_id": id}`: the change that was read, and no other.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::gateway) struct Confirm {
+    change_id: Uuid,
+}
+
 /// `POST /v1/targets/{name}:confirm`: by another admin.
 pub(in crate::gateway) async fn confirm(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
     Id(name): Id<String>,
+    body: Strict<Confirm>,
 ) -> Result<Response, Problem> {
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
-    let target = target::confirm(&mut tx, &ctx, &name).await?;
+    let target = target::confirm(&mut tx, &ctx, &name, body.value.change_id).await?;
     tx.commit().await?;
     Ok(Json(json!({"target": target})).into_response())
 }

@@ -349,6 +349,7 @@ fn plan() -> PlanDoc {
                 environment: "dev".to_owned(),
                 ..ContextRef::default()
             },
+            place: Digest::of_content(b"a place"),
         },
         risk: Risk::Low,
         tier: Tier::Standard,

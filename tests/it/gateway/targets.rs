@@ -23,8 +23,19 @@ async fn a_target_comes_to_be_and_changes_by_two_persons_only() {
         (status, &proposed["pending"]["target"]["mode"]),
         (201, &json!("observe"))
     );
+    let change = json!({"change_id": proposed["pending"]["change_id"]});
+    let other = world
+        .post(
+            "/v1/targets/shop:confirm",
+            &bob,
+            &json!({"change_id": uuid::Uuid::nil()}),
+        )
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(problem(other).await, (409, "conflict".to_owned()));
     let own = world
-        .post("/v1/targets/shop:confirm", &ada, &json!({}))
+        .post("/v1/targets/shop:confirm", &ada, &change)
         .send()
         .await
         .unwrap();
@@ -33,7 +44,7 @@ async fn a_target_comes_to_be_and_changes_by_two_persons_only() {
         answer(world.get("/v1/targets/shop", &ada)).await.1["target"],
         json!(null)
     );
-    let (status, made) = answer(world.post("/v1/targets/shop:confirm", &bob, &json!({}))).await;
+    let (status, made) = answer(world.post("/v1/targets/shop:confirm", &bob, &change)).await;
     assert_eq!((status, &made["target"]["version"]), (200, &json!(1)));
 
     assert_eq!(answer(world.post("/v1/targets", &bob, &acting)).await.0, 201);
@@ -42,13 +53,14 @@ async fn a_target_comes_to_be_and_changes_by_two_persons_only() {
         (&seen["target"]["mode"], &seen["pending"]["target"]["mode"]),
         (&json!("observe"), &json!("act"))
     );
-    let (_, made) = answer(world.post("/v1/targets/shop:confirm", &ada, &json!({}))).await;
+    let change = json!({"change_id": seen["pending"]["change_id"]});
+    let (_, made) = answer(world.post("/v1/targets/shop:confirm", &ada, &change)).await;
     assert_eq!(
         (&made["target"]["version"], &made["target"]["mode"]),
         (&json!(2), &json!("act"))
     );
     let twice = world
-        .post("/v1/targets/shop:confirm", &ada, &json!({}))
+        .post("/v1/targets/shop:confirm", &ada, &change)
         .send()
         .await
         .unwrap();

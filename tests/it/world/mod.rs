@@ -103,8 +103,9 @@ impl World {
                 "git": { "url": self.story.path(), "branch": "main", "path": "deploy" },
                 "services": { "checkout": "deployment/checkout" },
             });
-            self.must_post(&self.ada, "/v1/targets", &target).await;
-            self.must_post(&self.grace, "/v1/targets/shop-prod:confirm", &json!({}))
+            let proposed = self.must_post(&self.ada, "/v1/targets", &target).await;
+            let change = json!({ "change_id": proposed["pending"]["change_id"] });
+            self.must_post(&self.grace, "/v1/targets/shop-prod:confirm", &change)
                 .await;
         }
     }
