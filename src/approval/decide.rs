@@ -23,7 +23,7 @@ pub struct Granted {
 
 /// Says yes to exactly the plan whose digest the approver saw. Signed, audited, all in the caller's transaction.
 ///
-/// Refusals: those of [`may_approve`], and `not_pending`, `plan_not_pending`, `digest_mismatch`, `expired`.
+/// Refusals: those of [`may_approve`], and `not_pending`, `plan_not_pending`, `digest_mismatch`, `expired`, `target_changed`.
 pub async fn grant(
     tx: &mut Tx,
     ctx: &OpCtx,
@@ -46,6 +46,12 @@ pub async fn grant(
     }
     if approval.expired {
         return Err(refused("expired", "the request has expired"));
+    }
+    // The act would be refused anyway; nobody should answer for what can no longer be done.
+    let target = plans::find_target(tx, &doc.target.name).await?;
+    if target.is_none_or(|now| (now.target_id, now.version) != (doc.target.target_id, doc.target.version)) {
+        let message = "the target was changed since the plan was checked: ask for a new plan";
+        return Err(refused("target_changed", message));
     }
     let statement = Statement {
         approval_id: approval.approval_id,

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     domain::TenantId,
-    store::{Db, ObjectStore, job},
+    store::{Db, ObjectStore, crash, job},
 };
 
 /// Kind of the job whose lease makes a process the sequencer.
@@ -172,7 +172,9 @@ impl Sequencer {
         if !nodes.is_empty() {
             store::place(&mut tx, size, &batch, &nodes).await?;
         }
+        crash::point("sequencer.before_commit");
         tx.commit().await?;
+        crash::point("sequencer.after_commit");
         let placed = tree.size() - size;
         self.frontier = Some(tree);
         metrics::counter!("carapulse_audit_sequenced_events").increment(placed);
@@ -202,6 +204,7 @@ impl Sequencer {
             let mut tx = self.db.begin_global().await?;
             store::insert_checkpoint(&mut tx, &tree, self.generation, &note).await?;
             tx.commit().await?;
+            crash::point("sequencer.after_checkpoint");
             self.signed_size = Some(tree.size());
             metrics::gauge!("carapulse_audit_checkpoint_size_events").set(display(tree.size()));
         }

@@ -56,6 +56,13 @@ async fn check_database(config: &Config, tell: &mut impl FnMut(&str, Finding)) {
     };
     match found {
         Ok(Some(address)) => look_into(&address, tell).await,
+        Ok(None) if !database::own_exists(config) => {
+            let text = format!(
+                "our own, which `carapulse serve` makes in {}",
+                config.data_dir().display()
+            );
+            tell("database", Finding::Ok(text));
+        }
         Ok(None) => match database::borrow_own(config).await {
             Ok(ServerInUse { address, server }) => {
                 look_into(&address.with_user(DbRole::Gateway.name(), None), tell).await;

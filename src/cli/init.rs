@@ -84,6 +84,7 @@ checkpoint_key = "file:secrets/checkpoint_key"
 http_addr = ":8091"
 router_public_key = "file:secrets/job_key.pub"
 sealing_key = "file:secrets/sealing_key"
+signing_key = "file:secrets/sandbox_key"
 "#;
 
 #[cfg(test)]

@@ -12,9 +12,6 @@ use crate::domain::SecretRef;
 pub struct Gateway {
     /// Where it listens.
     pub http_addr: ListenAddr,
-    /// How people reach it, for links in messages.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub public_url: Option<url::Url>,
     /// The Ed25519 key that signs approvals. Default: `approval_key` among the data folder's secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub approval_key: Option<SecretRef>,
@@ -24,7 +21,6 @@ impl Default for Gateway {
     fn default() -> Self {
         Self {
             http_addr: ListenAddr::port(8080),
-            public_url: None,
             approval_key: None,
         }
     }

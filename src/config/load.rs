@@ -131,7 +131,6 @@ impl Config {
             agent: self.get()?,
             sandbox: self.get()?,
             notify: self.get()?,
-            intake: self.get()?,
             brake: self.get()?,
         })
     }
@@ -263,7 +262,7 @@ impl Config {
     }
 }
 
-const TOP_LEVEL: [&str; 12] = [
+const TOP_LEVEL: [&str; 11] = [
     "data_dir",
     "log",
     "database",
@@ -274,7 +273,6 @@ const TOP_LEVEL: [&str; 12] = [
     "agent",
     "sandbox",
     "notify",
-    "intake",
     "brake",
 ];
 

@@ -12,7 +12,6 @@ mod brake;
 mod database;
 mod error;
 mod gateway;
-mod intake;
 mod keys;
 mod load;
 mod log;
@@ -29,7 +28,6 @@ pub use brake::Brake;
 pub use database::{Database, RoleLogin};
 pub use error::Error;
 pub use gateway::Gateway;
-pub use intake::Intake;
 pub use keys::{KeyError, Secrets, decode_key, public_bytes, signing_key, verifying_key};
 pub use load::{Config, Sources, cache_dir};
 pub use log::{Log, LogFormat};
@@ -38,7 +36,7 @@ pub use objects::{Objects, S3Section};
 pub use orchestrator::Orchestrator;
 pub use sandbox::{Sandbox, SandboxProfile};
 pub use secret::{SecretError, resolve};
-pub use tool_router::{SandboxChoice, SandboxLimits, ToolRouter};
+pub use tool_router::{SandboxChoice, ToolRouter};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -88,8 +86,6 @@ pub struct Document {
     pub sandbox: Sandbox,
     /// Messages to people.
     pub notify: Notify,
-    /// What webhooks may bring.
-    pub intake: Intake,
     /// How much may happen on its own.
     pub brake: Brake,
 }

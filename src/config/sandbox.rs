@@ -1,5 +1,7 @@
 //! `[sandbox]`
 
+use std::path::{Component, PathBuf};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,10 @@ pub struct Sandbox {
     pub signing_key: Option<SecretRef>,
     /// How jobs are confined.
     pub profile: SandboxProfile,
+    /// Folders with further programs (absolute), looked at before the system's.
+    pub tool_dirs: Vec<PathBuf>,
+    /// Folders of this machine that jobs may see, and those below them: absolute, without `..`. Default: none.
+    pub mounts: Vec<PathBuf>,
 }
 
 /// How jobs are confined.
@@ -47,10 +53,40 @@ impl Default for Sandbox {
             sealing_key: None,
             signing_key: None,
             profile: SandboxProfile::Auto,
+            tool_dirs: Vec::new(),
+            mounts: Vec::new(),
         }
     }
 }
 
 impl Section for Sandbox {
     const NAME: &'static str = "sandbox";
+
+    fn check(&self) -> Result<(), (&'static str, String)> {
+        let plain = |path: &PathBuf| {
+            path.is_absolute()
+                && path.parent().is_some()
+                && !path.components().any(|c| c == Component::ParentDir)
+        };
+        if let Some(path) = self.mounts.iter().find(|path| !plain(path)) {
+            let problem = format!(
+                "{}: expected an absolute folder other than /, without ..",
+                path.display()
+            );
+            return Err(("mounts", problem));
+        }
+        check_tool_dirs(&self.tool_dirs)
+    }
+}
+
+/// They become a `PATH` and mounts: nothing relative, nothing that splits one into two.
+pub(super) fn check_tool_dirs(dirs: &[PathBuf]) -> Result<(), (&'static str, String)> {
+    let sound = |dir: &&PathBuf| dir.is_absolute() && !dir.as_os_str().as_encoded_bytes().contains(&b':');
+    match dirs.iter().find(|dir| !sound(dir)) {
+        Some(dir) => Err((
+            "tool_dirs",
+            format!("`{}`: expected an absolute path without `:`", dir.display()),
+        )),
+        None => Ok(()),
+    }
 }

@@ -24,13 +24,10 @@ pub struct ToolRouter {
     /// The Ed25519 key that signs jobs for a remote sandbox. Default: `job_key` among the data folder's secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job_key: Option<SecretRef>,
-    /// A folder with definitions of further tools.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub catalog_dir: Option<std::path::PathBuf>,
     /// Where actions run.
     pub sandbox: SandboxChoice,
-    /// What one action may use.
-    pub limits: SandboxLimits,
+    /// Folders with further programs (absolute), looked at before the system's; for a local sandbox.
+    pub tool_dirs: Vec<std::path::PathBuf>,
 }
 
 /// Where actions run.
@@ -51,24 +48,6 @@ pub enum SandboxChoice {
     },
 }
 
-/// What one action may use at most; a tool's definition may ask for less.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct SandboxLimits {
-    /// Address space, in MiB.
-    pub memory_mib: u64,
-    /// Processor time, in seconds.
-    pub cpu_secs: u64,
-    /// Wall time, in seconds.
-    pub wall_secs: u64,
-    /// Processes and threads.
-    pub processes: u64,
-    /// Output kept of one stream, in bytes.
-    pub output_bytes: u64,
-    /// Size of one written file, in MiB.
-    pub file_mib: u64,
-}
-
 impl Default for ToolRouter {
     fn default() -> Self {
         Self {
@@ -77,22 +56,8 @@ impl Default for ToolRouter {
             auth_token: None,
             approval_public_keys: Vec::new(),
             job_key: None,
-            catalog_dir: None,
             sandbox: SandboxChoice::Local,
-            limits: SandboxLimits::default(),
-        }
-    }
-}
-
-impl Default for SandboxLimits {
-    fn default() -> Self {
-        Self {
-            memory_mib: 2048,
-            cpu_secs: 120,
-            wall_secs: 600,
-            processes: 256,
-            output_bytes: 1_000_000,
-            file_mib: 256,
+            tool_dirs: Vec::new(),
         }
     }
 }
@@ -101,18 +66,6 @@ impl Section for ToolRouter {
     const NAME: &'static str = "tool_router";
 
     fn check(&self) -> Result<(), (&'static str, String)> {
-        let limits = &self.limits;
-        let all = [
-            limits.memory_mib,
-            limits.cpu_secs,
-            limits.wall_secs,
-            limits.processes,
-            limits.output_bytes,
-            limits.file_mib,
-        ];
-        if all.contains(&0) {
-            return Err(("limits", "a limit of 0: expected at least 1".to_owned()));
-        }
-        Ok(())
+        super::sandbox::check_tool_dirs(&self.tool_dirs)
     }
 }

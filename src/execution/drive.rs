@@ -110,9 +110,10 @@ impl Driver {
             store::advance(&mut tx, &loaded, epoch, &events).await?;
             tell(&mut tx, ctx, &loaded, &before).await?;
         }
-        crash::point("engine.before_commit");
+        let (before, after) = places(&then);
+        crash::point(before);
         tx.commit().await?;
-        crash::point("engine.after_commit");
+        crash::point(after);
         *news = News::Nothing;
         Ok(then)
     }
@@ -137,6 +138,7 @@ impl Driver {
     }
 
     async fn probe(&self, act: &ActRef) -> Option<JournalEvent> {
+        crash::point("engine.before_probe");
         let report = match self.client.probe(act).await {
             Ok(report) => report,
             Err(error) => {
@@ -144,6 +146,9 @@ impl Driver {
                 return None;
             }
         };
+        if report != ProbeReport::Running {
+            crash::point("engine.after_probe");
+        }
         let event = JournalEvent::Probed {
             step: act.step,
             direction: act.direction,
@@ -157,7 +162,10 @@ impl Driver {
         let mut tx = self.db.begin(&ctx.tenant).await?;
         let doc = super::list::plan_of(&mut tx, id).await?;
         tx.commit().await?;
-        Ok(News::Looked(verify::look(ctx, &self.client, &doc).await))
+        crash::point("engine.before_look");
+        let look = verify::look(ctx, &self.client, &doc).await;
+        crash::point("engine.after_look");
+        Ok(News::Looked(look))
     }
 
     /// The approved bytes are gone: nothing can be done on their authority, forward or back.
@@ -188,6 +196,17 @@ impl Driver {
         .await?;
         tx.commit().await?;
         Ok(Pause::Over)
+    }
+}
+
+/// Names of the commit for tests that kill the process around it.
+const fn places(then: &Then) -> (&'static str, &'static str) {
+    match then {
+        Then::Act(_) => ("engine.before_intent", "engine.after_intent"),
+        Then::Pause(Pause::Over) => ("engine.before_finish", "engine.after_finish"),
+        Then::Probe(_) | Then::Look | Then::Pause(Pause::For(_)) => {
+            ("engine.before_commit", "engine.after_commit")
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     store::{
-        Db,
+        Db, crash,
         job::{self, Lease},
     },
     tools::Client,
@@ -74,6 +74,7 @@ impl Embedded {
             };
             match job::lease(&self.db, &[JOB], self.owner, self.settings.lease_secs).await {
                 Ok(Some(lease)) => {
+                    crash::point("engine.after_lease");
                     let (engine, stop) = (self.clone(), stop.clone());
                     turns.spawn(async move {
                         engine.turn(&lease, &stop).await;
@@ -148,6 +149,8 @@ impl Embedded {
     async fn forget(&self, lease: &Lease) -> Result<(), Error> {
         let mut tx = self.db.begin_global().await?;
         job::finish(&mut tx, lease).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        crash::point("engine.after_forget");
+        Ok(())
     }
 }

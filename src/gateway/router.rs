@@ -132,6 +132,20 @@ pub fn routes() -> Vec<RouteInfo> {
     table().into_iter().map(|route| route.info).collect()
 }
 
+/// The routes as a Markdown table, for the documentation.
+#[must_use]
+pub fn markdown() -> String {
+    let mut out = String::from("| method | path | least role |\n|---|---|---|\n");
+    for RouteInfo { method, path, access } in routes() {
+        let who = match access {
+            Access::Least(role) => format!("`{}`", role.as_str()),
+            Access::Source(name) => format!("a token of the source `{name}`"),
+        };
+        out.push_str(&format!("| {method} | `{path}` | {who} |\n"));
+    }
+    out
+}
+
 /// The whole HTTP surface but `/healthz`, `/readyz` and `/metrics`, which every role answers for itself.
 pub fn service(gateway: Gateway) -> Router {
     let mut router = Router::new();
@@ -187,4 +201,26 @@ async fn method_not_allowed(
         format!("`{method}` is not allowed here; see the `Allow` header"),
     )
     .into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_route() {
+        let page = include_str!("../../docs/API.md");
+        assert!(
+            page.contains(markdown().trim()),
+            "docs/API.md is behind; its table must be:\n{}",
+            markdown()
+        );
+    }
+
+    #[test]
+    fn every_change_wants_more_than_a_viewer() {
+        for route in routes().into_iter().filter(|route| route.method != "GET") {
+            assert_ne!(route.access, Access::Least(Viewer), "{}", route.path);
+        }
+    }
 }

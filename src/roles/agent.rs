@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use axum::Router;
 
 use super::{Health, Listening, Parts, listen};
 use crate::{
@@ -30,7 +29,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
             };
             crate::agent::routes(settings, Arc::new(SystemClock))?
         }
-        _ => Router::new(),
+        _ => Default::default(),
     };
     listen(parts, "agent", agent.http_addr, health, routes).await
 }

@@ -105,6 +105,12 @@ pub async fn borrow_own(config: &Config) -> anyhow::Result<ServerInUse> {
     })
 }
 
+/// Whether our own database has been made.
+#[must_use]
+pub fn own_exists(config: &Config) -> bool {
+    config.data_dir().join("postgres/data/PG_VERSION").exists()
+}
+
 /// Brings our own database's schema to this binary's.
 async fn migrate_own(address: &Address) -> anyhow::Result<()> {
     let mut migrator = Migrator::connect(address, Options::default()).await?;

@@ -85,7 +85,7 @@ impl ServeRole {
     pub const fn needs(self) -> Needs {
         match self {
             Self::Gateway => Needs {
-                sections: &["log", "database", "objects", "gateway", "tool_router", "intake"],
+                sections: &["log", "database", "objects", "gateway", "tool_router"],
                 databases: &[DbRole::Gateway],
                 objects: true,
                 secrets: &["approval_key", "router_token"],
@@ -120,7 +120,7 @@ impl ServeRole {
                 sections: &["log", "sandbox"],
                 databases: &[],
                 objects: false,
-                secrets: &["sealing_key", "job_key.pub"],
+                secrets: &["sealing_key", "sandbox_key", "job_key.pub"],
             },
         }
     }
@@ -234,7 +234,6 @@ fn check_section(config: &Config, name: &str) -> Result<(), config::Error> {
         config::Agent::NAME => check::<config::Agent>(config),
         config::Sandbox::NAME => check::<config::Sandbox>(config),
         config::Notify::NAME => check::<config::Notify>(config),
-        config::Intake::NAME => check::<config::Intake>(config),
         config::Brake::NAME => check::<config::Brake>(config),
         other => Err(config.key_error(other, "no such section")),
     }

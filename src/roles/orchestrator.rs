@@ -14,7 +14,6 @@ use crate::{
     execution,
     investigation::{self, Investigator},
     notify::{Courier, Receiver},
-    plan::BrakeLimits,
     store::{Db, DbRole, job, partition},
 };
 
@@ -45,7 +44,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     );
     let looking = investigation::Settings {
         timing: settings.verification,
-        brake: brake(&parts.config.get()?),
+        brake: parts.config.get::<Brake>()?.limits(),
         poll: Duration::from_millis(settings.poll_interval_ms),
         ..investigation::Settings::default()
     };
@@ -168,15 +167,6 @@ fn deliver(parts: &Parts, db: &Db, owner: Uuid) -> anyhow::Result<()> {
         }
     });
     Ok(())
-}
-
-fn brake(section: &Brake) -> BrakeLimits {
-    BrakeLimits {
-        window_secs: u32::try_from(section.window_secs).unwrap_or(u32::MAX),
-        plans_per_group: section.max_executions,
-        plans_in_all: section.max_automatic_plans,
-        ..BrakeLimits::default()
-    }
 }
 
 /// This month's partitions and the next two are there, however long the process runs.

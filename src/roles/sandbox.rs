@@ -37,8 +37,9 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         sealing_key: SealingKey::from_seed(&sealing)?,
         local: LocalConfig {
             profile: profile(settings.profile),
-            ..LocalConfig::default()
+            ..LocalConfig::default().with_tool_dirs(settings.tool_dirs)
         },
+        mounts: settings.mounts,
         clock: Arc::new(SystemClock),
     });
     let health = Health::new(&parts.lifecycle);

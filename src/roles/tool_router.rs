@@ -10,7 +10,7 @@ use crate::{
     domain::{Actor, OpCtx, SystemClock},
     sandbox::{LocalConfig, RemoteConfig, RemoteRunner, Runner, SealingPublicKey},
     store::DbRole,
-    tools::{self as routing, Router, Settings, server},
+    tools::{Parts as RouterParts, Router, Settings, server},
     warrant::statement::ApprovalKeys,
 };
 
@@ -19,7 +19,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     let db = parts.databases.pool(DbRole::Router).await?;
     let objects: Objects = parts.config.get()?;
     let router_id = OpCtx::new(Actor::system("router"), "default".parse()?, "").id();
-    let with = routing::Parts {
+    let with = RouterParts {
         db: db.clone(),
         objects: objects.open(parts.config.data_dir())?,
         runner: runner(parts, &settings)?,
@@ -53,7 +53,9 @@ fn runner(parts: &Parts, settings: &ToolRouter) -> anyhow::Result<Runner> {
         signing_public_key,
     } = &settings.sandbox
     else {
-        return Ok(Runner::local(LocalConfig::default()));
+        return Ok(Runner::local(
+            LocalConfig::default().with_tool_dirs(settings.tool_dirs.clone()),
+        ));
     };
     let job_key = settings
         .job_key

@@ -35,8 +35,16 @@ const RESERVED: &[&str] = &[
     "https_proxy",
 ];
 
-/// Refuses a job that is malformed.
+/// Refuses a job that is malformed, or whose folders are not there to be seen.
 pub(super) fn job(job: &Job) -> Result<(), Error> {
+    job_elsewhere(job)?;
+    job.mounts
+        .iter()
+        .try_for_each(|mount| mount_exists(&mount.path).map_err(Error::Invalid))
+}
+
+/// As [`job`], for a job whose folders lie on another machine.
+pub(super) fn job_elsewhere(job: &Job) -> Result<(), Error> {
     let invalid = |what: String| Err(Error::Invalid(what));
     if job.commands.is_empty() {
         return invalid("no commands".to_owned());
@@ -97,7 +105,12 @@ fn mount_path(path: &Path) -> Result<(), String> {
     if !plain || system || path.parent().is_none() {
         return Err(format!("folder {shown} is not for a job to see"));
     }
-    // A link in the path would mount another place than the one that was named.
+    Ok(())
+}
+
+/// A link in the path would mount another place than the one that was named.
+fn mount_exists(path: &Path) -> Result<(), String> {
+    let shown = path.display();
     match path.canonicalize() {
         Ok(real) if real == path && real.is_dir() => Ok(()),
         Ok(_) => Err(format!("folder {shown} is not a plain folder")),

@@ -67,12 +67,7 @@ impl RemoteRunner {
     /// See [`super::Runner::run`]. Whatever is not a verified answer of the sandbox counts as [`Error::Lost`], unless
     /// no connection was made. Dropping the future does not end the job: the sandbox sees it through to its deadline.
     pub async fn run(&self, job: Job) -> Result<Outcome, Error> {
-        check::job(&job)?;
-        if !job.mounts.is_empty() {
-            return Err(Error::Invalid(
-                "a sandbox elsewhere cannot see folders of this machine".to_owned(),
-            ));
-        }
+        check::job_elsewhere(&job)?;
         let time = Duration::from_secs(u64::from(job.limits.timeout_secs.saturating_add(MARGIN_SECS)));
         let egress = self.open_egress(&job)?;
         let egress_listener = egress.as_ref().map(|(egress, _)| egress.advertised.clone());

@@ -65,6 +65,20 @@ impl Default for LocalConfig {
     }
 }
 
+impl LocalConfig {
+    /// With further programs from `dirs`, which are looked at before the system's.
+    #[must_use]
+    pub fn with_tool_dirs(mut self, dirs: Vec<PathBuf>) -> Self {
+        let own = dirs.iter().map(|dir| dir.display().to_string());
+        self.path = own
+            .chain([std::mem::take(&mut self.path)])
+            .collect::<Vec<_>>()
+            .join(":");
+        self.tool_dirs.extend(dirs);
+        self
+    }
+}
+
 /// Runs jobs. Cheap to clone; clones share their places.
 #[derive(Debug, Clone)]
 pub enum Runner {

@@ -7,12 +7,13 @@
 
 use std::{
     collections::HashMap,
+    path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Path, Query, State},
+    extract::{self, DefaultBodyLimit, Query, State},
     http::StatusCode,
     routing::{get, post},
 };
@@ -47,6 +48,8 @@ pub struct ServerConfig {
     pub sealing_key: SealingKey,
     /// How it makes sandboxes.
     pub local: LocalConfig,
+    /// Folders of this machine that jobs may see, and those below them. None: a job with mounts is refused.
+    pub mounts: Vec<PathBuf>,
     /// Its clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -117,6 +120,7 @@ impl SandboxServer {
         if statement.sealed != Digest::of_content(&signed.sealed.0) {
             return Err(Error::BadSignature);
         }
+        self.allow_mounts(statement)?;
         let mut seen = self.lock_seen();
         seen.retain(|_, job| !job.ended || job.deadline > now);
         if seen.contains_key(&statement.nonce) {
@@ -130,6 +134,22 @@ impl SandboxServer {
             },
         );
         Ok(())
+    }
+
+    /// The router names folders; which of them exist for jobs is this machine's own business.
+    fn allow_mounts(&self, statement: &Statement) -> Result<(), Error> {
+        let allowed = |path: &Path| {
+            let plain = path.is_absolute() && !path.components().any(|part| part == Component::ParentDir);
+            plain && self.config.mounts.iter().any(|folder| path.starts_with(folder))
+        };
+        match statement.mounts.iter().find(|mount| !allowed(&mount.path)) {
+            None => Ok(()),
+            Some(mount) => Err(Error::Refused {
+                layer: "mounts".to_owned(),
+                reason: format!("folder {} is not for jobs of this sandbox", mount.path.display()),
+                remedy: "name the folder in `sandbox.mounts` of the sandbox's configuration".to_owned(),
+            }),
+        }
     }
 
     async fn run_admitted(&self, statement: Statement, signed: SignedJob) -> Result<Outcome, Error> {
@@ -204,7 +224,7 @@ struct Question {
 
 async fn job_state(
     State(server): State<Arc<SandboxServer>>,
-    Path(nonce): Path<Uuid>,
+    extract::Path(nonce): extract::Path<Uuid>,
     Query(question): Query<Question>,
 ) -> Result<Json<Envelope>, StatusCode> {
     let to = Digest::of_content(format!("{nonce}{}", question.challenge).as_bytes());

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Command, Error, HostPort, Job, JobFile, Limits, Outcome, wire::Blob};
+use super::{Command, Error, HostPort, Job, JobFile, Limits, Mount, Outcome, wire::Blob};
 use crate::domain::{Digest, canonical};
 
 const JOB_TAG: &str = "carapulse.sandbox.job";
@@ -33,6 +33,9 @@ pub(super) struct Statement {
     pub(super) env_names: Vec<String>,
     pub(super) files: Vec<FileStatement>,
     pub(super) egress: Vec<HostPort>,
+    /// Folders of the sandbox's machine; it allows those that its own settings name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) mounts: Vec<Mount>,
     /// `host:port` of the tool-router's egress listener.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) egress_listener: Option<String>,
@@ -151,6 +154,7 @@ pub(super) fn split(job: Job, terms: Terms) -> (Statement, Sealed) {
             })
             .collect(),
         egress: job.egress,
+        mounts: job.mounts,
         egress_listener: terms.egress_listener,
         limits: job.limits,
         sealed: Digest::of_content(&[]),
@@ -196,7 +200,7 @@ pub(super) fn join(statement: Statement, sealed: Sealed) -> Result<(Job, Option<
                 secret: f.secret,
             })
             .collect(),
-        mounts: Vec::new(),
+        mounts: statement.mounts,
         egress: statement.egress,
         limits: statement.limits,
         secrets: sealed.secrets.into_iter().map(Into::into).collect(),

@@ -13,8 +13,46 @@ use nix::{
     unistd::getpid,
 };
 
-/// Dies here, if that is wanted.
+/// Every place, in the order in which an execution passes them. A test plays a plan for each and kills it there.
+pub const POINTS: &[&str] = &[
+    "gateway.before_execute",
+    "gateway.after_execute",
+    "engine.after_lease",
+    "engine.before_intent",
+    "engine.after_intent",
+    "router.before_claim",
+    "router.after_claim",
+    "router.after_capture",
+    "router.after_prior",
+    "router.before_act",
+    "router.after_act",
+    "router.before_record",
+    "router.after_record",
+    "engine.after_act",
+    "engine.before_commit",
+    "engine.after_commit",
+    "engine.before_look",
+    "engine.after_look",
+    "engine.before_finish",
+    "engine.after_finish",
+    "engine.after_forget",
+    "engine.before_probe",
+    "engine.after_probe",
+    "router.before_fence",
+    "router.after_fence",
+    "router.before_settle",
+    "router.after_settle",
+    "sequencer.before_commit",
+    "sequencer.after_commit",
+    "sequencer.after_checkpoint",
+];
+
+/// Dies here, if that is wanted. `name` is one of [`POINTS`].
 pub fn point(name: &'static str) {
+    debug_assert!(
+        POINTS.contains(&name),
+        "`{name}` is missing in the table of places"
+    );
     let Some((place, time)) = wanted() else { return };
     if place == name && passed(name) == *time {
         let _ = kill(getpid(), Signal::SIGKILL);

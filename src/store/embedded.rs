@@ -266,6 +266,12 @@ impl Server {
         )
         .execute(&mut connection)
         .await?;
+        if self.settings.temporary {
+            // Tests put rows into states that the constraints would not let them be in.
+            sqlx::raw_sql("GRANT SET ON PARAMETER session_replication_role TO carapulse_owner")
+                .execute(&mut connection)
+                .await?;
+        }
         if !has_database(&mut connection).await? {
             sqlx::raw_sql("CREATE DATABASE carapulse OWNER carapulse_owner")
                 .execute(&mut connection)

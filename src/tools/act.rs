@@ -93,6 +93,7 @@ impl Router {
         if !store::claim(&mut tx, &warrant, self.router_id, router::ALIVE_SECS, total).await? {
             return Ok(Claim::Taken);
         }
+        crash::point("router.before_claim");
         tx.commit().await?;
         Ok(Claim::Granted(Box::new(warrant)))
     }

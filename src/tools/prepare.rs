@@ -11,6 +11,7 @@ use crate::{
         plan::Args,
         run::{Captured, Verdict},
     },
+    store::crash,
     warrant::Warrant,
 };
 
@@ -50,6 +51,7 @@ impl Router {
         self.preconditions(ctx, warrant).await?;
         let prior = self.run_capture(ctx, def, warrant.target(), &args).await?;
         self.no_drift(warrant, &prior)?;
+        crash::point("router.after_capture");
         if !prior.is_empty() {
             let mut tx = self.db.begin(&ctx.tenant).await?;
             if !store::update_prior(&mut tx, warrant.act(), warrant.nonce(), &prior).await? {
@@ -59,6 +61,7 @@ impl Router {
                 ));
             }
             tx.commit().await?;
+            crash::point("router.after_prior");
         }
         Ok(Prepared {
             args,

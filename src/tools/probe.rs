@@ -17,6 +17,7 @@ use crate::{
         plan::Args,
         run::{ActRef, AttemptStatus, Captured, ProbeReport},
     },
+    store::crash,
     warrant::{self, Answer, Live},
 };
 
@@ -41,7 +42,9 @@ impl Router {
             Some(attempt) if !attempt.is_fence() => attempt,
             _ => {
                 store::fence(&mut tx, &ctx, act, self.router_id).await?;
+                crash::point("router.before_fence");
                 tx.commit().await?;
+                crash::point("router.after_fence");
                 return Ok(ProbeReport::NotStarted);
             }
         };
@@ -123,7 +126,9 @@ impl Router {
         }
         // Another probe may have been first: the row has the last word.
         let settled = store::find(&mut tx, act).await?;
+        crash::point("router.before_settle");
         tx.commit().await?;
+        crash::point("router.after_settle");
         Ok(settled.as_ref().and_then(stored).unwrap_or(ProbeReport::Running))
     }
 

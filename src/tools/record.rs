@@ -88,6 +88,7 @@ impl Router {
         audit::record(&mut tx, ctx, event)
             .await
             .map_err(|e| Fault::unavailable("store", e.to_string()))?;
+        crash::point("router.before_record");
         tx.commit().await?;
         Ok(())
     }

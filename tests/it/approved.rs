@@ -1,6 +1,6 @@
 //! An approved plan that is being executed, as rows: what acts are tried against.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use carapulse::{
     domain::{
@@ -13,14 +13,16 @@ use carapulse::{
         run::{ActRef, AttemptStatus, Direction, JournalEvent},
     },
     policy::{Bundle, Engine},
-    store::{Db, DbRole},
-    tools::catalog::Catalog,
+    sandbox::{LocalConfig, Runner},
+    store::{Db, DbRole, ObjectStore},
+    tools::{Parts, Router, Settings, catalog::Catalog},
     warrant::{self, ApprovalKeys, Error, Live, LiveAction, Statement, Warrant},
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::SigningKey;
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgConnection};
+use uuid::Uuid;
 
 use crate::harness::TestDb;
 
@@ -48,22 +50,38 @@ pub(crate) struct Approved {
 
 /// A write of git, with the head that the approver saw.
 pub(crate) fn revert(catalog: &Catalog, commit: &str, head: Option<&str>) -> Step {
-    let def = catalog.action("git", "revert").expect("built in");
-    let args = Args::from([("commit".to_owned(), json!(commit))]);
+    let expected = head.map(|head| BTreeMap::from([("head".into(), head.into())]));
+    write(
+        catalog,
+        "git",
+        "revert",
+        json!({ "commit": commit }),
+        expected.unwrap_or_default(),
+    )
+}
+
+/// Any write, as planning would pin it.
+pub(crate) fn write(
+    catalog: &Catalog,
+    tool: &str,
+    action: &str,
+    args: serde_json::Value,
+    expected_prior: BTreeMap<String, String>,
+) -> Step {
+    let def = catalog.action(tool, action).expect("built in");
+    let args: Args = serde_json::from_value(args).expect("args");
     Step {
         stage: Stage::Act,
-        tool: "git".into(),
-        action: "revert".into(),
+        tool: tool.into(),
+        action: action.into(),
         action_digest: def.digest,
         inverse: def.inverse_for(&args, catalog),
         args,
-        reason: "the last commit broke it".into(),
+        reason: "the last change broke it".into(),
         risk: def.risk,
         effect: def.effect,
         guard: def.guard,
-        expected_prior: head
-            .map(|head| BTreeMap::from([("head".into(), head.into())]))
-            .unwrap_or_default(),
+        expected_prior,
         preconditions: Vec::new(),
         evidence_required: Vec::new(),
         timeout_secs: 60,
@@ -87,13 +105,28 @@ pub(crate) fn head_is(catalog: &Catalog, commit: &str) -> Assertion {
 impl Approved {
     /// Steps against a repository at `url`.
     pub(crate) async fn new(url: &str, steps: impl FnOnce(&Catalog) -> Vec<Step>) -> Self {
+        let git = GitPlace {
+            url: url.into(),
+            branch: "main".into(),
+            path: String::new(),
+            write_credential: None,
+        };
+        Self::at(|target| target.git = Some(git), steps).await
+    }
+
+    /// Steps against any place.
+    pub(crate) async fn at(
+        place: impl FnOnce(&mut Target),
+        steps: impl FnOnce(&Catalog) -> Vec<Step>,
+    ) -> Self {
         let db = TestDb::new().await;
-        let mut owner = db.owner().await;
+        let mut owner = db.superuser().await;
         run(&mut owner, "SET carapulse.tenant = 'default'").await;
         let tenant: TenantId = "default".parse().expect("tenant");
         let ctx = OpCtx::system("test", tenant.clone());
         let catalog = Arc::new(Catalog::builtin());
-        let target = target(&ctx, url);
+        let mut target = target(&ctx);
+        place(&mut target);
         let (requester, approver): (PersonId, PersonId) = (ctx.id(), ctx.id());
         let steps = steps(&catalog);
         let doc = document(&ctx, &catalog, &target, requester, steps);
@@ -280,7 +313,7 @@ impl Approved {
         }
     }
 
-    /// As the owner of all tables.
+    /// As somebody whom nothing binds.
     pub(crate) async fn sql(&mut self, statement: &str) {
         run(&mut self.owner, statement).await;
     }
@@ -329,6 +362,23 @@ impl Approved {
     }
 }
 
+/// A router of its own on these rows, whose objects lie below `at`.
+pub(crate) fn router(it: &Approved, at: &Path) -> Arc<Router> {
+    let config = LocalConfig {
+        executable: env!("CARGO_BIN_EXE_carapulse").into(),
+        ..LocalConfig::default()
+    };
+    let parts = Parts {
+        db: it.router.clone(),
+        objects: ObjectStore::folder(&at.join("objects")).expect("objects"),
+        runner: Runner::local(config),
+        catalog: Arc::clone(&it.catalog),
+        engine: Arc::clone(&it.engine),
+        keys: it.keys(),
+    };
+    Arc::new(Router::new(parts, it.ctx.id::<Uuid>(), Settings::default()))
+}
+
 pub(crate) async fn run(owner: &mut PgConnection, statement: &str) {
     sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
         .execute(owner)
@@ -336,7 +386,7 @@ pub(crate) async fn run(owner: &mut PgConnection, statement: &str) {
         .unwrap_or_else(|error| panic!("{statement}: {error}"));
 }
 
-fn target(ctx: &OpCtx, url: &str) -> Target {
+fn target(ctx: &OpCtx) -> Target {
     Target {
         target_id: ctx.id::<TargetId>(),
         name: "shop".into(),
@@ -348,12 +398,7 @@ fn target(ctx: &OpCtx, url: &str) -> Target {
         },
         mode: TargetMode::Act,
         protected: false,
-        git: Some(GitPlace {
-            url: url.into(),
-            branch: "main".into(),
-            path: String::new(),
-            write_credential: None,
-        }),
+        git: None,
         prometheus_url: None,
         kubernetes: None,
         services: BTreeMap::new(),

@@ -81,6 +81,22 @@ impl TestDb {
         owner
     }
 
+    /// A connection that row-level security and triggers do not bind: what nobody may do, somebody with the machine can.
+    pub(crate) async fn superuser(&self) -> PgConnection {
+        let given = std::env::var_os("CARAPULSE_TEST_DATABASE_URL").is_some();
+        let address = if given {
+            self.owner.clone()
+        } else {
+            self.owner.with_user("postgres", None)
+        };
+        let mut superuser = PgConnection::connect(address.expose()).await.unwrap();
+        sqlx::query("SELECT set_config('carapulse.tenant', 'default', false)")
+            .execute(&mut superuser)
+            .await
+            .unwrap();
+        superuser
+    }
+
     async fn create(template: Option<&str>) -> Self {
         let name = format!("t_{}", uuid::Uuid::new_v4().simple());
         let mut admin = PgConnection::connect(server().expose()).await.unwrap();

@@ -1,5 +1,4 @@
 //! Alertmanager's deliveries over HTTP: many at once, again, late, and resolved.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use carapulse::domain::Role;
 use serde_json::{Value, json};

@@ -10,14 +10,11 @@ use carapulse::{
         plan::Args,
         run::{ActRef, ActReport, AttemptStatus, Direction, ProbeReport},
     },
-    sandbox::{LocalConfig, Runner},
-    store::ObjectStore,
-    tools::{ClientError, Parts, ReadError, Router, Settings},
+    tools::{ClientError, ReadError, Router},
 };
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-use crate::approved::{Approved, COMMIT, head_is, revert};
+use crate::approved::{Approved, COMMIT, head_is, revert, router};
 
 /// A bare repository whose last commit broke `app.conf`, and the world around it.
 struct World {
@@ -109,22 +106,6 @@ impl World {
             .await
             .expect("count")
     }
-}
-
-fn router(it: &Approved, at: &Path) -> Arc<Router> {
-    let config = LocalConfig {
-        executable: env!("CARGO_BIN_EXE_carapulse").into(),
-        ..LocalConfig::default()
-    };
-    let parts = Parts {
-        db: it.router.clone(),
-        objects: ObjectStore::folder(&at.join("objects")).expect("objects"),
-        runner: Runner::local(config),
-        catalog: Arc::clone(&it.catalog),
-        engine: Arc::clone(&it.engine),
-        keys: it.keys(),
-    };
-    Arc::new(Router::new(parts, it.ctx.id::<Uuid>(), Settings::default()))
 }
 
 #[tokio::test]

@@ -182,7 +182,7 @@ pub(super) async fn run(api: &Api, output: &Output, command: Command) -> anyhow:
             let body = without_nulls(json!({"step": resolve.step, "as": word, "note": resolve.note}));
             let answer = api.post(&path(&resolve.execution_id, "/resolve"), &body).await?;
             output.show(&answer, |output| {
-                output.line(&format!("step {} is settled as {word}", resolve.step))
+                output.line(&format!("step {} is settled as {word}", resolve.step));
             })?;
         }
         Command::Rollback(rollback) => {

@@ -226,7 +226,7 @@ async fn approve(api: &Api, output: &Output, approve: Approve) -> anyhow::Result
     let body = json!({"plan_id": approve.plan_id, "digest": digest, "status": "approved", "approver_note": approve.note});
     let answer = api.post("/v1/approvals", &without_nulls(body)).await?;
     output.show(&answer, |output| {
-        output.line(&format!("approved {} ({digest})", approve.plan_id))
+        output.line(&format!("approved {} ({digest})", approve.plan_id));
     })?;
     Ok(Exit::Ok)
 }
@@ -245,7 +245,7 @@ async fn execute(api: &Api, output: &Output, execute: Execute) -> anyhow::Result
     }
     let (execution, exit) = follow::wait(api, &execution_id).await?;
     output.show(&execution, |output| {
-        output.line(&format!("{execution_id} {}", text(&execution, "/status")))
+        output.line(&format!("{execution_id} {}", text(&execution, "/status")));
     })?;
     Ok(exit)
 }

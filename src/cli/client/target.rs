@@ -75,7 +75,7 @@ pub(super) async fn run(api: &Api, output: &Output, command: Command) -> anyhow:
                 .post(&format!("/v1/targets/{name}:confirm"), &json!({}))
                 .await?;
             output.show(&answer, |output| {
-                output.rows(&[answer["target"].clone()], &COLUMNS)
+                output.rows(&[answer["target"].clone()], &COLUMNS);
             })?;
         }
         Command::List => {
@@ -95,7 +95,7 @@ pub(super) async fn run(api: &Api, output: &Output, command: Command) -> anyhow:
         Command::Show(Named { name }) => {
             let answer = api.get(&format!("/v1/targets/{name}"), &[]).await?;
             output.show(&answer, |output| {
-                output.line(&serde_json::to_string_pretty(&answer).unwrap_or_default())
+                output.line(&serde_json::to_string_pretty(&answer).unwrap_or_default());
             })?;
         }
     }
@@ -112,7 +112,7 @@ pub(super) async fn freeze(api: &Api, output: &Output, frozen: bool, freeze: Fre
             "frozen: nothing acts forward"
         } else {
             "the freeze is lifted"
-        })
+        });
     })?;
     Ok(Exit::Ok)
 }

@@ -8,7 +8,7 @@ use super::output::Output;
 use crate::{
     cli::{Exit, Failure},
     config::resolve,
-    domain::{Actor, OpCtx, Role, SecretRef, TenantId, TokenId},
+    domain::{OpCtx, Role, SecretRef, TenantId, TokenId},
     gateway::identity::{self, Holder, NewToken},
     store::{Address, Db, DbRole},
 };
@@ -103,7 +103,7 @@ pub(super) async fn run(output: &Output, command: Command) -> anyhow::Result<Exi
                 ("revoked", "/revoked_at"),
             ];
             output.show(&rows, |output| {
-                output.rows(rows.as_array().map(Vec::as_slice).unwrap_or_default(), &columns)
+                output.rows(rows.as_array().map(Vec::as_slice).unwrap_or_default(), &columns);
             })?;
         }
         Command::Revoke(revoke) => {
@@ -117,7 +117,7 @@ pub(super) async fn run(output: &Output, command: Command) -> anyhow::Result<Exi
                 })?;
             tx.commit().await?;
             output.show(&json!({"token_id": revoke.token_id, "revoked": true}), |output| {
-                output.line("revoked")
+                output.line("revoked");
             })?;
         }
     }
@@ -165,8 +165,7 @@ async fn open(place: &Place) -> anyhow::Result<(Db, OpCtx)> {
         DbRole::Gateway
     };
     let db = Db::open(&address, role, 1).await?;
-    let mut ctx = OpCtx::new(Actor::system("cli"), place.tenant.clone(), "cli");
-    ctx.request_id = format!("cli_{}", ctx.id::<uuid::Uuid>().simple());
+    let ctx = OpCtx::system("cli", place.tenant.clone());
     Ok((db, ctx))
 }
 

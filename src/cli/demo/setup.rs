@@ -8,11 +8,11 @@ use std::{
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::{Demo, api::Api, children::Process, screen::Screen, server::World, story};
+use super::{Demo, api::Api, children::Process, scene::Scene, screen::Screen};
 use crate::{
     audit::Trust,
     config::{Config, Sources},
-    domain::{Actor, Clock as _, OpCtx, Role, SystemClock, TenantId},
+    domain::{Actor, OpCtx, Role, TenantId},
     gateway::identity::{self, Holder, NewToken},
     store::{
         Db, DbRole,
@@ -27,8 +27,7 @@ pub(super) struct Stage {
     pub(super) config: PathBuf,
     pub(super) gateway_url: String,
     pub(super) orchestrator_url: String,
-    pub(super) world: World,
-    pub(super) story: story::Story,
+    pub(super) scene: Scene,
     pub(super) trust: Trust,
     /// Asks for changes, and proposes the target.
     pub(super) ada: Api,
@@ -51,22 +50,13 @@ pub(super) async fn set(demo: &Demo, screen: &mut Screen) -> anyhow::Result<Stag
     }
     std::fs::create_dir_all(&dir)?;
     screen.say(format!("folder {}", home.display()));
-    let story = story::tell(&dir, SystemClock.now())?;
-    screen.event(format!(
-        "git: a repository whose last commit, {}, broke checkout",
-        &story.bad_commit[..10]
-    ));
+    let scene = Scene::set(demo, &dir, screen).await?;
     let postgres = Server::open(Settings::lasting(home.join("postgres")))
         .await
         .context("starting Postgres")?;
     let owner = database(&postgres).await?;
     screen.event("postgres: our own server, a fresh database, schema up to date");
-    let world = World::start(story.clone(), demo.fail_verify).await?;
-    screen.say(format!(
-        "metrics at {} (SIMULATED from the repository's state)",
-        world.url
-    ));
-    let (config, ports) = configure(&dir, &owner)?;
+    let (config, ports) = configure(&dir, &owner, scene.tool_dirs())?;
     let tokens = people(&owner).await?;
     let http = reqwest::Client::builder().build()?;
     let gateway_url = format!("http://127.0.0.1:{}", ports[0]);
@@ -84,7 +74,7 @@ pub(super) async fn set(demo: &Demo, screen: &mut Screen) -> anyhow::Result<Stag
     orchestrator.ready(&http).await?;
     screen.event("carapulse: gateway and tool-router in one process, the orchestrator in another");
     let api = |index: usize| Api::new(&http, &gateway_url, &tokens[index].1);
-    let stage = Stage {
+    let mut stage = Stage {
         ada: api(0),
         grace: api(1),
         alertmanager: api(2),
@@ -93,8 +83,7 @@ pub(super) async fn set(demo: &Demo, screen: &mut Screen) -> anyhow::Result<Stag
         config,
         gateway_url,
         orchestrator_url,
-        world,
-        story,
+        scene,
         http,
         roles,
         orchestrator,
@@ -102,7 +91,11 @@ pub(super) async fn set(demo: &Demo, screen: &mut Screen) -> anyhow::Result<Stag
         tokens,
     };
     register(&stage).await?;
-    screen.event("target `shop-prod`: proposed by ada, confirmed by grace, mode act");
+    screen.event(format!(
+        "target `{}`: proposed by ada, confirmed by grace, mode act",
+        stage.scene.target_name()
+    ));
+    stage.scene.break_it(screen).await?;
     Ok(stage)
 }
 
@@ -128,14 +121,18 @@ async fn database(postgres: &Server) -> anyhow::Result<crate::store::Address> {
 }
 
 /// Writes the configuration of this run: every role on a free port of the loopback address.
-fn configure(dir: &Path, owner: &crate::store::Address) -> anyhow::Result<(PathBuf, [u16; 3])> {
+fn configure(
+    dir: &Path,
+    owner: &crate::store::Address,
+    tool_dirs: &[PathBuf],
+) -> anyhow::Result<(PathBuf, [u16; 3])> {
     let ports = [free_port()?, free_port()?, free_port()?];
     let address = |role: DbRole| owner.with_user(role.name(), None).expose().to_owned();
     let text = format!(
         "data_dir = {data:?}\n\n[log]\nlevel = \"info\"\n\n[database.gateway]\nurl = {gateway:?}\n\n\
          [database.orchestrator]\nurl = {orchestrator:?}\n\n[database.tool_router]\nurl = {router:?}\n\n\
          [database.sequencer]\nurl = {sequencer:?}\n\n[gateway]\nhttp_addr = \"127.0.0.1:{}\"\n\n\
-         [tool_router]\nhttp_addr = \"127.0.0.1:{}\"\nbase_url = \"http://127.0.0.1:{}\"\n\n\
+         [tool_router]\nhttp_addr = \"127.0.0.1:{}\"\nbase_url = \"http://127.0.0.1:{}\"\ntool_dirs = {tool_dirs:?}\n\n\
          [orchestrator]\nhealth_addr = \"127.0.0.1:{}\"\nlease_secs = 2\n\n\
          [orchestrator.verification]\nsettle_secs = 1\nwindow_secs = 4\ninterval_secs = 1\nmin_samples = 2\n",
         ports[0],
@@ -207,22 +204,10 @@ async fn trust(config: &Path, owner: &crate::store::Address) -> anyhow::Result<T
 
 /// The place where the story happens, through the API, by two persons. Every target starts in `observe`.
 async fn register(stage: &Stage) -> anyhow::Result<()> {
-    let target = |mode: &str| {
-        json!({
-            "name": "shop-prod",
-            "mode": mode,
-            "context": { "environment": "prod", "cluster_id": "demo", "namespace": "shop" },
-            "git": { "url": stage.story.path(), "branch": story::BRANCH, "path": "deploy" },
-            "prometheus_url": stage.world.url,
-            "services": { "checkout": "deployment/checkout" },
-        })
-    };
+    let confirm = format!("/v1/targets/{}:confirm", stage.scene.target_name());
     for mode in ["observe", "act"] {
-        stage.ada.post("/v1/targets", &target(mode)).await?;
-        stage
-            .grace
-            .post("/v1/targets/shop-prod:confirm", &json!({}))
-            .await?;
+        stage.ada.post("/v1/targets", &stage.scene.target(mode)).await?;
+        stage.grace.post(&confirm, &json!({})).await?;
     }
     Ok(())
 }

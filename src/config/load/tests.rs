@@ -1,5 +1,5 @@
 use super::{
-    super::{Agent, Database, Gateway, Orchestrator, ToolRouter},
+    super::{Agent, Database, Gateway, Orchestrator},
     *,
 };
 
@@ -77,14 +77,14 @@ fn unknown_sections_and_keys_are_refused_with_their_source() {
         "{error}"
     );
 
-    let (_folder, sources) = with_file("[tool_router.limits]\nmemory = 1");
+    let (_folder, sources) = with_file("[orchestrator.verification]\nsettle = 1");
     let error = Config::load(&sources)
         .unwrap()
-        .get::<ToolRouter>()
+        .get::<Orchestrator>()
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("tool_router.limits.memory: unknown: expected one of memory_mib"),
+        error.contains("orchestrator.verification.settle: unknown: expected one of"),
         "{error}"
     );
 }

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     audit,
     domain::{ContextRef, GitPlace, KubernetesPlace, OpCtx, PersonId, Target, TargetMode, canonical},
+    notify::{self, Notification},
     store::Tx,
 };
 
@@ -190,6 +191,7 @@ fn bytes(target: &Target) -> Result<Vec<u8>, Problem> {
     canonical::to_bytes(target).map_err(|error| Problem::new(Kind::InvalidValue, error.to_string()))
 }
 
+/// The audit event, and the page to the admins: a change of a place is something that they should not miss.
 async fn record(tx: &mut Tx, ctx: &OpCtx, action: &'static str, change: &Change) -> Result<(), Problem> {
     let details = json!({
         "name": change.name,
@@ -198,12 +200,21 @@ async fn record(tx: &mut Tx, ctx: &OpCtx, action: &'static str, change: &Change)
         "environment": change.target.context.environment,
         "doc_digest": crate::domain::Digest::of_content(&bytes(&change.target)?),
     });
-    audit::record(
-        tx,
-        ctx,
-        audit::Event::new(action, details).subject(change.target.target_id.uuid()),
-    )
-    .await?;
+    let event = audit::Event::new(action, details.clone()).subject(change.target.target_id.uuid());
+    audit::record(tx, ctx, event).await?;
+    let verb = if action == "target.confirm" {
+        "confirmed"
+    } else {
+        "proposed"
+    };
+    let page = Notification {
+        kind: notify::Kind::AdminChange,
+        severity: notify::Severity::Page,
+        subject: format!("{} {verb} a change of the target {}", ctx.actor.name, change.name),
+        body: details,
+        dedupe_key: format!("{action}:{}", change.change_id),
+    };
+    notify::send(tx, ctx, page).await?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use crate::{
         problem::{Kind, Problem},
         strict::Strict,
     },
+    notify::{self, Notification},
 };
 
 /// `{"frozen": bool, "reason": text}`.
@@ -63,6 +64,15 @@ pub(in crate::gateway) async fn set(
         audit::Event::new(action, json!({"reason": reason})),
     )
     .await?;
+    let word = if frozen { "froze" } else { "unfroze" };
+    let page = Notification {
+        kind: notify::Kind::AdminChange,
+        severity: notify::Severity::Page,
+        subject: format!("{} {word} the installation", ctx.actor.name),
+        body: json!({"frozen": frozen, "reason": reason}),
+        dedupe_key: format!("{action}:{}", ctx.request_id),
+    };
+    notify::send(&mut tx, &ctx, page).await?;
     tx.commit().await?;
     Ok(Json(json!({"frozen": frozen, "reason": reason})).into_response())
 }

@@ -31,7 +31,7 @@ use crate::{
         self, AssertionRequest, Content, Filter, Intent, Limits, PlanStatus, StepRequest, Timing, What,
         store as plans,
     },
-    store::Tx,
+    store::{Tx, crash},
 };
 
 /// What a client asks for. Either `intent` or `steps`; the place by `target`, or by a `context` that fits exactly one target.
@@ -246,7 +246,9 @@ pub(in crate::gateway) async fn execute(
     let execution_id = start(&gateway, &ctx, &mut tx, id, body.approval_token).await?;
     let answer = json!({"execution_id": execution_id, "plan_id": id, "status": "pending"});
     claim.settle(&mut tx, &ctx, StatusCode::CREATED, &answer).await?;
+    crash::point("gateway.before_execute");
     tx.commit().await?;
+    crash::point("gateway.after_execute");
     let location = [(header::LOCATION, format!("/v1/executions/{execution_id}"))];
     Ok((StatusCode::CREATED, location, Json(answer)).into_response())
 }

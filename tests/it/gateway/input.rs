@@ -14,11 +14,8 @@ async fn each_bad_body_of_a_plan_has_its_problem() {
         json!({"target": "shop", "steps": [{"tool": tool, "action": action, "args": args}]}).to_string()
     };
     let scale = |resource: &str, replicas: Value| {
-        step(
-            "kubectl",
-            "scale",
-            json!({"resource": resource, "replicas": replicas}),
-        )
+        let args = json!({"resource": resource, "replicas": replicas});
+        step("kubectl", "scale", args)
     };
     let table: Vec<(String, u16, &str)> = vec![
         (r#"{"target": "shop""#.into(), 400, "malformed_json"),
@@ -93,24 +90,24 @@ async fn each_bad_body_of_a_plan_has_its_problem() {
         ("x".repeat(5 << 20), 413, "body_too_large"),
     ];
     for (body, status, code) in table {
-        let request = world
-            .http
-            .post(format!("{}/v1/plans", world.url))
-            .bearer_auth(&token);
-        let response = request
-            .header("content-type", "application/json")
-            .body(body.clone())
-            .send()
-            .await
-            .unwrap();
         let shown: String = body.chars().take(120).collect();
-        assert_eq!(problem(response).await, (status, code.to_owned()), "{shown}");
+        let answered = problem(post_raw(&world, &token, body).await).await;
+        assert_eq!(answered, (status, code.to_owned()), "{shown}");
     }
     assert_eq!(
         world.count("SELECT count(*) FROM plan").await,
         0,
         "none of it was stored"
     );
+}
+
+async fn post_raw(world: &World, token: &str, body: String) -> reqwest::Response {
+    let request = world
+        .http
+        .post(format!("{}/v1/plans", world.url))
+        .bearer_auth(token);
+    let request = request.header("content-type", "application/json").body(body);
+    request.send().await.unwrap()
 }
 
 #[tokio::test]

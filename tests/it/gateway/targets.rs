@@ -55,6 +55,8 @@ async fn a_target_comes_to_be_and_changes_by_two_persons_only() {
     assert_eq!(problem(twice).await.1, "not_found");
     let audited = "SELECT count(*) FROM audit_event WHERE action IN ('target.propose', 'target.confirm')";
     assert_eq!(world.count(audited).await, 4);
+    let paged = "SELECT count(*) FROM notification WHERE kind = 'admin_change' AND severity = 'page'";
+    assert_eq!(world.count(paged).await, 4);
     assert_eq!(
         world
             .count("SELECT count(*) FROM person WHERE barred_until IS NOT NULL")

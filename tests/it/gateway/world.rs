@@ -86,11 +86,8 @@ impl World {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let serving = async move { axum::serve(listener, gateway::service(gateway)).await.unwrap() };
         let batching = batcher.run(stop.clone());
-        #[expect(clippy::disallowed_methods, reason = "a test's own server")]
-        {
-            tokio::spawn(serving);
-            tokio::spawn(batching);
-        }
+        tokio::spawn(serving);
+        tokio::spawn(batching);
         let http = Client::builder().build().unwrap();
         Self {
             db,
@@ -182,6 +179,16 @@ impl World {
         .await
         .unwrap();
         target
+    }
+
+    /// A connection of the tables' owner, in the tenant `default`.
+    pub(crate) async fn owner_in_default(&self) -> sqlx::PgConnection {
+        let mut owner = self.db.owner().await;
+        sqlx::query("SELECT set_config('carapulse.tenant', 'default', false)")
+            .execute(&mut owner)
+            .await
+            .unwrap();
+        owner
     }
 
     /// One number of the database, as its owner sees it in a tenant.

@@ -230,6 +230,8 @@ impl Cluster<'_> {
         ]);
         command
             .arg("--node-ip=127.0.0.1")
+            // The heartbeat stage alone comes every ten minutes: without leases the nodes are lost within the first.
+            .arg("--node-lease-duration-seconds=40")
             .arg(format!("--server-address=127.0.0.1:{}", self.ports.kwok));
         self.processes.start("kwok", &mut command)?;
         fs::write(self.path("nodes.yaml"), NODES)?;

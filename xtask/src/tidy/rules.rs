@@ -72,9 +72,9 @@ pub const FENCES: &[Fence] = &[
     },
     Fence {
         words: &["axum"],
-        under: &["src/gateway/"],
+        under: &["src/gateway/", "src/agent/"],
         named: &["server.rs"],
-        instead: "HTTP serving lives in src/gateway/ and in files named server.rs",
+        instead: "HTTP serving lives in src/gateway/, src/agent/ and in files named server.rs",
     },
     Fence {
         words: &["regorus"],

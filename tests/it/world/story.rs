@@ -1,0 +1,80 @@
+//! The story's repository: real git, a good commit, a bad commit on top.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+const MANIFEST: &str = "deploy/checkout.yaml";
+
+/// A bare repository with branch `main`.
+pub(crate) struct Story {
+    bare: PathBuf,
+    pub(crate) bad_commit: String,
+}
+
+impl Story {
+    /// Writes it below `dir`.
+    pub(crate) fn tell(dir: &Path) -> Self {
+        let work = dir.join("work");
+        std::fs::create_dir_all(work.join("deploy")).unwrap();
+        git(&work, &["init", "--quiet", "--initial-branch", "main"]);
+        for (message, pool) in [("Deploy checkout", "20"), ("Tune the pool", "0")] {
+            let text = format!("kind: Deployment\nmetadata: {{name: checkout}}\npool: {pool}\n");
+            std::fs::write(work.join(MANIFEST), text).unwrap();
+            git(&work, &["add", "--all"]);
+            git(&work, &["commit", "--quiet", "--message", message]);
+        }
+        let bad_commit = git(&work, &["rev-parse", "HEAD"]).trim().to_owned();
+        git(dir, &["clone", "--quiet", "--bare", "work", "shop.git"]);
+        let bare = dir.join("shop.git");
+        Self { bare, bad_commit }
+    }
+
+    /// Folder of the bare repository.
+    pub(crate) fn path(&self) -> &Path {
+        &self.bare
+    }
+
+    /// Commits on top of the bad one.
+    pub(crate) fn added(&self) -> usize {
+        let range = format!("{}..main", self.bad_commit);
+        let count = git(&self.bare, &["rev-list", "--count", &range]);
+        count.trim().parse().unwrap()
+    }
+
+    /// Commits that carry the mark of this execution and direction.
+    pub(crate) fn marked(&self, execution: &str, direction: &str) -> usize {
+        let all = git(&self.bare, &["log", "--format=%B%x00", "main"]);
+        all.split('\0')
+            .filter(|message| {
+                let has = |line: &str| message.lines().any(|found| found.starts_with(line));
+                has(&format!("Carapulse-Execution: {execution}"))
+                    && has(&format!("Carapulse-Attempt: 0/{direction}"))
+            })
+            .count()
+    }
+
+    /// Whether the deployed manifest is the good one.
+    pub(crate) fn works(&self) -> bool {
+        git(&self.bare, &["show", &format!("main:{MANIFEST}")]).contains("pool: 20")
+    }
+}
+
+fn git(dir: &Path, args: &[&str]) -> String {
+    let output = Command::new("git")
+        .current_dir(dir)
+        .args(["-c", "safe.directory=*", "-c", "commit.gpgsign=false"])
+        .args(["-c", "user.name=Story", "-c", "user.email=story@example.com"])
+        .args(args)
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
