@@ -41,6 +41,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// There is no such plan in this tenant.
+    #[must_use]
+    pub const fn is_not_found(&self) -> bool {
+        matches!(
+            self,
+            Self::Plan(plan::store::Error::Store(store::Error::NotFound))
+                | Self::Store(store::Error::NotFound)
+        )
+    }
+
     /// Short and stable, for audit events and problems: a refusal's own code, else what kind of failure it is.
     #[must_use]
     pub const fn code(&self) -> &'static str {

@@ -1,7 +1,14 @@
 //! What the errors of each stage mean to a client.
 
-use super::problem::{Kind, Problem};
-use crate::{approval, audit, execution, intake, notify, plan, policy, store};
+use super::{
+    Gateway,
+    problem::{Kind, Problem},
+};
+use crate::{
+    approval, audit,
+    domain::{OpCtx, PlanId},
+    execution, intake, notify, plan, policy, store,
+};
 
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
@@ -70,6 +77,28 @@ impl From<notify::Error> for Problem {
             error => Self::internal(&error),
         }
     }
+}
+
+/// Records why an approval or a start was refused, in a transaction of its own, and answers the problem. What the database
+/// itself could not do is no refusal.
+pub(super) async fn refused(
+    gateway: &Gateway,
+    ctx: &OpCtx,
+    action: &'static str,
+    plan_id: PlanId,
+    error: approval::Error,
+) -> Problem {
+    if error.code() != "unavailable" && !error.is_not_found() {
+        let recorded = async {
+            let mut tx = gateway.db.begin(&ctx.tenant).await?;
+            approval::record_refusal(&mut tx, ctx, action, plan_id, &error).await?;
+            Ok::<_, Problem>(tx.commit().await?)
+        };
+        if let Err(problem) = recorded.await {
+            return problem;
+        }
+    }
+    error.into()
 }
 
 impl From<approval::Error> for Problem {

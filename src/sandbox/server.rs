@@ -1,8 +1,8 @@
 //! The sandbox role: takes signed jobs of one tool-router, runs each nonce once, signs every answer.
 //!
-//! In: `POST /v1/jobs`, `GET /v1/jobs/{nonce}?challenge=…`, `GET /healthz`. Always holds: only the configured key's jobs
+//! In: `POST /v1/jobs`, `GET /v1/jobs/{nonce}?challenge=…`. Always holds: only the configured key's jobs
 //! for this audience run, before their deadline, and none that was issued before this process began (its memory of seen
-//! nonces begins there, too). A job goes on when its caller hangs up. Deliberately not here: a database, secrets of its own
+//! nonces begins there, too). A job goes on when its caller hangs up. Deliberately not here: health (every role has it), a database, secrets of its own
 //! beside the two keys.
 
 use std::{
@@ -200,7 +200,6 @@ pub fn router(server: Arc<SandboxServer>) -> Router {
     Router::new()
         .route("/v1/jobs", post(run_job))
         .route("/v1/jobs/{nonce}", get(job_state))
-        .route("/healthz", get(|| async { "ok" }))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(server)
 }

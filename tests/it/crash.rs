@@ -38,6 +38,7 @@ pub(crate) struct Case {
 async fn invariant_7_a_process_killed_at_any_place_loses_nothing_and_does_nothing_twice() {
     let slots = Arc::new(Semaphore::new(AT_A_TIME));
     let mut playing = JoinSet::new();
+    // `CRASH_ONLY=router.after_act` plays the cases of that place alone.
     let only = std::env::var("CRASH_ONLY").unwrap_or_default();
     for case in cases().into_iter().filter(|case| case.name.contains(&only)) {
         let slots = Arc::clone(&slots);

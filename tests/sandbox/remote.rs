@@ -1,6 +1,6 @@
 //! A sandbox role over HTTP: signed jobs, sealed secrets, signed answers.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use carapulse::{
     domain::{Clock, ManualClock},
@@ -24,6 +24,15 @@ struct Role {
 
 /// Starts a role and a runner that talks to it, after `change` had its way with the runner's configuration.
 async fn role(local: LocalConfig, change: impl FnOnce(&mut RemoteConfig)) -> Role {
+    role_with_mounts(local, Vec::new(), change).await
+}
+
+/// As [`role`], with folders that its jobs may see.
+async fn role_with_mounts(
+    local: LocalConfig,
+    mounts: Vec<PathBuf>,
+    change: impl FnOnce(&mut RemoteConfig),
+) -> Role {
     let clock = ManualClock::new("2026-01-01T00:00:00Z".parse().expect("a time"));
     let (router_key, sandbox_key) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
     let sealing_key = SealingKey::from_seed(&[3; 32]).expect("a key");
@@ -44,6 +53,7 @@ async fn role(local: LocalConfig, change: impl FnOnce(&mut RemoteConfig)) -> Rol
         signing_key: sandbox_key,
         sealing_key,
         local,
+        mounts,
         clock: shared,
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -200,13 +210,40 @@ async fn a_remote_job_reaches_its_egress_through_the_routers_listener() {
 }
 
 #[tokio::test]
-async fn a_remote_job_cannot_ask_for_folders() {
-    let role = role(config(Profile::Ns), |_| ()).await;
+async fn a_remote_job_sees_the_folders_that_the_sandbox_allows_and_no_other() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut asked = job(&[&["true"]]);
-    asked.mounts.push(carapulse::sandbox::Mount {
-        path: folder.path().to_owned(),
-        writable: false,
-    });
-    assert!(matches!(role.runner.run(asked).await, Err(Error::Invalid(_))));
+    let (open, closed) = (folder.path().join("open"), folder.path().join("closed"));
+    for path in [open.join("below"), closed.clone()] {
+        std::fs::create_dir_all(path).expect("a folder");
+    }
+    std::fs::write(open.join("below/file"), "seen").expect("a file");
+    let asking = |path: PathBuf| {
+        let mut asked = job(&[&["cat", &format!("{}/file", path.display())]]);
+        asked.mounts.push(carapulse::sandbox::Mount {
+            path,
+            writable: false,
+        });
+        asked
+    };
+    let none = role(config(Profile::Ns), |_| ()).await;
+    let some = role_with_mounts(config(Profile::Ns), vec![open.clone()], |_| ()).await;
+    let refused = [
+        (&none, open.clone()),
+        (&some, closed.clone()),
+        (&some, folder.path().to_owned()),
+        (&some, folder.path().join("open-not")),
+    ];
+    for (role, path) in refused {
+        let error = role.runner.run(asking(path.clone())).await.expect_err("refused");
+        let mounts = matches!(&error, Error::Refused { layer, .. } if layer == "mounts");
+        assert!(mounts && error.nothing_started(), "{}: {error}", path.display());
+    }
+    let up = some
+        .runner
+        .run(asking(open.join("../closed")))
+        .await
+        .expect_err("refused");
+    assert!(up.nothing_started(), "{up}");
+    let outcome = some.runner.run(asking(open.join("below"))).await.expect("runs");
+    assert_eq!(outcome.commands[0].stdout, "seen", "{outcome:?}");
 }

@@ -13,7 +13,7 @@ use crate::{
     domain::{
         Digest, PersonId, PlanId, TenantId, canonical,
         plan::{self, PlanDoc},
-        run::{AttemptStatus, Direction, JournalEvent, Verdict},
+        run::{AttemptStatus, Direction, JournalEvent, ProbeReport, Verdict},
     },
 };
 
@@ -291,7 +291,7 @@ struct Attempt {
 
 /// Every attempt was intended before it ended, and router and journal agree on how it ended.
 fn attempts(files: &Files, journal: &[JournalEvent]) -> Checked<()> {
-    let mut intended = BTreeSet::new();
+    let (mut intended, mut withdrawn) = (BTreeSet::new(), BTreeSet::new());
     let mut ended = BTreeMap::new();
     for event in journal {
         match *event {
@@ -299,8 +299,19 @@ fn attempts(files: &Files, journal: &[JournalEvent]) -> Checked<()> {
                 step,
                 direction,
                 attempt,
-            } if !intended.insert((step, direction, attempt)) => {
+            } if !intended.insert((step, direction, attempt))
+                && !withdrawn.remove(&(step, direction, attempt)) =>
+            {
                 return Err(format!("attempt {attempt} of step {step} was intended twice"));
+            }
+            // Nothing had claimed it, and its older lease never can: the same attempt may be intended anew.
+            JournalEvent::Probed {
+                step,
+                direction,
+                attempt,
+                report: ProbeReport::NotStarted,
+            } => {
+                withdrawn.insert((step, direction, attempt));
             }
             JournalEvent::Ended {
                 step,
@@ -385,7 +396,7 @@ fn outcome(manifest: &Manifest, plan: &PlanDoc, journal: &[JournalEvent]) -> Che
                 direction: Direction::Forward,
                 report,
                 ..
-            } => *step == write && *report == crate::domain::run::ProbeReport::Done,
+            } => *step == write && *report == ProbeReport::Done,
             JournalEvent::Resolved { step, resolution, .. } => {
                 *step == write && *resolution == crate::domain::run::Resolution::Done
             }

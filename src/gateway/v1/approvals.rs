@@ -18,6 +18,7 @@ use crate::{
         access::Caller,
         page::{PageOf, Params},
         problem::{Kind, Problem},
+        refusals::refused,
         strict::Strict,
     },
 };
@@ -70,18 +71,29 @@ pub(in crate::gateway) async fn decide(
     }
     let note = approver_note.as_deref();
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
-    let (approval_id, word) = match status {
+    let decided = match status {
         Word::Approved => {
             let missing = || {
                 Problem::new(Kind::MissingField, "approve the `digest` that you have seen")
                     .at("/digest", "missing")
             };
             let seen = digest.ok_or_else(missing)?;
-            let granted = approval::grant(&mut tx, &ctx, plan_id, seen, note, &gateway.signing_key).await?;
-            (granted.approval_id, "approved")
+            let granted = approval::grant(&mut tx, &ctx, plan_id, seen, note, &gateway.signing_key).await;
+            granted.map(|granted| (granted.approval_id, "approved"))
         }
-        Word::Denied => (approval::deny(&mut tx, &ctx, plan_id, note).await?, "denied"),
-        Word::Revoked => (approval::revoke(&mut tx, &ctx, plan_id, note).await?, "revoked"),
+        Word::Denied => approval::deny(&mut tx, &ctx, plan_id, note)
+            .await
+            .map(|id| (id, "denied")),
+        Word::Revoked => approval::revoke(&mut tx, &ctx, plan_id, note)
+            .await
+            .map(|id| (id, "revoked")),
+    };
+    let (approval_id, word) = match decided {
+        Ok(decided) => decided,
+        Err(error) => {
+            tx.rollback().await?;
+            return Err(refused(&gateway, &ctx, "approval.refuse", plan_id, error).await);
+        }
     };
     tx.commit().await?;
     metrics::counter!("carapulse_approvals_total", "status" => word).increment(1);

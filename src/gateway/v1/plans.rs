@@ -25,6 +25,7 @@ use crate::{
         idempotency::{Claimed, IdempotencyKey, claim},
         page::{Id, PageOf, Params},
         problem::{Kind, Problem},
+        refusals::refused,
         strict::{self, Strict},
     },
     plan::{
@@ -243,7 +244,14 @@ pub(in crate::gateway) async fn execute(
         Claimed::Replay(answer) => return Ok(answer),
         Claimed::Fresh(claim) => claim,
     };
-    let execution_id = start(&gateway, &ctx, &mut tx, id, body.approval_token).await?;
+    let execution_id = match start(&gateway, &ctx, &mut tx, id, body.approval_token).await {
+        Ok(execution_id) => execution_id,
+        Err(Start::Problem(problem)) => return Err(problem),
+        Err(Start::Refused(error)) => {
+            tx.rollback().await?;
+            return Err(refused(&gateway, &ctx, "execution.refuse", id, error).await);
+        }
+    };
     let answer = json!({"execution_id": execution_id, "plan_id": id, "status": "pending"});
     claim.settle(&mut tx, &ctx, StatusCode::CREATED, &answer).await?;
     crash::point("gateway.before_execute");
@@ -253,30 +261,55 @@ pub(in crate::gateway) async fn execute(
     Ok((StatusCode::CREATED, location, Json(answer)).into_response())
 }
 
+/// Why a plan was not started.
+enum Start {
+    /// A rule of approving says no: this is audited.
+    Refused(approval::Error),
+    /// Anything else.
+    Problem(Problem),
+}
+
+impl From<approval::Error> for Start {
+    fn from(error: approval::Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<Problem> for Start {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
 async fn start(
     gateway: &Gateway,
     ctx: &OpCtx,
     tx: &mut Tx,
     id: PlanId,
     token: Option<ApprovalId>,
-) -> Result<crate::domain::ExecutionId, Problem> {
-    let stored = plans::get(tx, id).await?;
+) -> Result<crate::domain::ExecutionId, Start> {
+    let stored = plans::get(tx, id).await.map_err(approval::Error::from)?;
     if let Content::Draft(draft) = &stored.content {
         let lacks = draft.lacks.as_deref().unwrap_or("checks");
         return Err(Problem::new(
             Kind::Conflict,
             format!("the plan is a draft and is never executed; it lacks: {lacks}"),
-        ));
+        )
+        .into());
     }
     let approved = approval::consume(tx, ctx, id, &gateway.approval_keys).await?;
     if token.is_some() && token != approved.approval_id() {
         let detail = "`approval_token` is not the approval that this plan has";
-        return Err(Problem::new(Kind::ApprovalRefused, detail).at("/approval_token", detail));
+        return Err(Problem::new(Kind::ApprovalRefused, detail)
+            .at("/approval_token", detail)
+            .into());
     }
     if approved.doc().writes().next().is_some() {
         may_act(tx, &approved.doc().target.name, approved.doc().target.version).await?;
     }
-    Ok(execution::start(tx, ctx, &approved).await?)
+    Ok(execution::start(tx, ctx, &approved)
+        .await
+        .map_err(Problem::from)?)
 }
 
 /// The reasons that would stop the first act anyway, said now.
