@@ -61,6 +61,8 @@ impl Clients {
             request = request.header("content-type", "application/json");
         }
         let mut sender = self.0.get(worker).context("a connection a worker")?.lock().await;
+        // The connection goes back to rest a moment after the last answer was read.
+        sender.ready().await?;
         let answer = sender.send_request(request.body(body)?).await?;
         let status = answer.status();
         let bytes = to_bytes(Body::new(answer.into_body()), MAX_ANSWER_BYTES).await?;

@@ -14,6 +14,7 @@ CREATE TABLE incident (
 );
 CREATE UNIQUE INDEX incident_open ON incident (tenant_id, group_key) WHERE status = 'open';
 CREATE INDEX incident_list ON incident (tenant_id, incident_id);
+CREATE INDEX incident_status ON incident (tenant_id, status, incident_id);
 
 -- One row an alert, by fingerprint; deliveries of the same alert raise the counter.
 CREATE TABLE signal (
@@ -84,6 +85,7 @@ CREATE TABLE notification (
 );
 CREATE UNIQUE INDEX notification_once ON notification (tenant_id, dedupe_key);
 CREATE INDEX notification_list ON notification (tenant_id, notification_id);
+CREATE INDEX notification_status ON notification (tenant_id, status, notification_id);
 
 SELECT isolate_tenants(t) FROM unnest(ARRAY['incident', 'signal', 'delivery', 'snapshot', 'diagnosis', 'notification']::regclass[]) AS t;
 SELECT ensure_partitions();

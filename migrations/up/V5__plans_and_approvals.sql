@@ -65,7 +65,8 @@ CREATE TABLE plan (
 );
 CREATE INDEX plan_list ON plan (tenant_id, plan_id);
 CREATE INDEX plan_status ON plan (tenant_id, status, plan_id);
-CREATE INDEX plan_incident ON plan (tenant_id, incident_id) WHERE incident_id IS NOT NULL;
+CREATE INDEX plan_incident ON plan (tenant_id, incident_id, plan_id) WHERE incident_id IS NOT NULL;
+CREATE INDEX plan_target ON plan (tenant_id, target_name, plan_id) WHERE target_name IS NOT NULL;
 
 -- Display rows of the steps, for lists and search.
 CREATE TABLE plan_step (

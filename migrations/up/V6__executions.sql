@@ -26,6 +26,7 @@ CREATE UNIQUE INDEX execution_approval ON execution (approval_id) WHERE approval
 CREATE UNIQUE INDEX execution_active ON execution (tenant_id, plan_id) WHERE completed_at IS NULL;
 CREATE INDEX execution_list ON execution (tenant_id, execution_id);
 CREATE INDEX execution_status ON execution (tenant_id, status, execution_id);
+CREATE INDEX execution_plan ON execution (tenant_id, plan_id, execution_id);
 
 -- An end is final, a start is set once, epochs and journals only grow, for every serving role.
 CREATE FUNCTION guard_execution() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -41,7 +41,9 @@ pub async fn request(tx: &mut Tx, ctx: &OpCtx, checked: &Checked) -> Result<Appr
         .subject(approval_id.uuid())
         .plan(doc.plan_id);
     audit::record(tx, ctx, event).await?;
-    job::enqueue(tx, EXPIRY_JOB, &doc.tenant_id, None, ttl_secs + 1).await?;
+    // A job of its own: one row for all requests of a tenant would be a lock that every request waits for.
+    let subject = Some(approval_id.uuid());
+    job::enqueue(tx, EXPIRY_JOB, &doc.tenant_id, subject, ttl_secs + 1).await?;
     let mut body = details;
     body["plan_id"] = json!(doc.plan_id);
     body["summary"] = json!(doc.summary);
@@ -58,7 +60,7 @@ pub async fn request(tx: &mut Tx, ctx: &OpCtx, checked: &Checked) -> Result<Appr
     Ok(approval_id)
 }
 
-/// Kind of the job that calls [`expire_due`]; one a tenant.
+/// Kind of the job that calls [`expire_due`]; one a request, due when that expires.
 pub const EXPIRY_JOB: &str = "expiry";
 
 /// Expires what nobody answered, or started, in time, with its plan. Returns how many, and when to look again.

@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::Duration,
 };
 
@@ -44,6 +44,20 @@ pub struct Http {
     limits: HttpLimits,
 }
 
+/// What all clients share: reading the machine's root certificates takes some ten milliseconds. No connection is kept, so
+/// that each is made to an address that was just checked.
+static SHARED: LazyLock<Result<Client, String>> = LazyLock::new(|| {
+    Client::builder()
+        .connect_timeout(Duration::from_secs(3))
+        .pool_max_idle_per_host(0)
+        .no_proxy()
+        .dns_resolver(Arc::new(CheckedResolver))
+        .redirect(same_host_only())
+        .user_agent(concat!("carapulse/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|error| error.to_string())
+});
+
 impl Http {
     /// A client of `system` at `base` (`http` or `https`, no user, no query).
     ///
@@ -59,14 +73,8 @@ impl Http {
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let client = Client::builder()
-            .timeout(limits.timeout)
-            .connect_timeout(limits.timeout.min(Duration::from_secs(3)))
-            .no_proxy()
-            .dns_resolver(Arc::new(CheckedResolver))
-            .redirect(same_host_only())
-            .user_agent(concat!("carapulse/", env!("CARGO_PKG_VERSION")))
-            .build()
+        let client = SHARED
+            .clone()
             .map_err(|e| Error::Refused(format!("cannot build an HTTP client: {e}")))?;
         Ok(Self {
             system,
@@ -90,7 +98,7 @@ impl Http {
 
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder, Error> {
         let url = self.base.join(path).map_err(|e| Error::Address(e.to_string()))?;
-        let request = self.client.request(method, url);
+        let request = self.client.request(method, url).timeout(self.limits.timeout);
         Ok(match &self.bearer {
             Some(token) => request.bearer_auth(token.expose_secret()),
             None => request,

@@ -320,6 +320,26 @@ pub(super) async fn find(tx: &mut Tx, id: ExecutionId) -> Result<Option<Executio
         .transpose()
 }
 
+/// One statement for each leading condition: each walks its own index. With the one status in the order, no other index can be
+/// taken for a good one.
+macro_rules! list_by {
+    ($tx:expr, $status:expr, $plan:expr, $before:expr, $limit:expr, $lead:literal, $order:literal) => {
+        sqlx::query_as!(
+            ListRow,
+            "SELECT execution_id, plan_id, approval_id, status, state, requested_by, created_at, started_at, completed_at
+             FROM execution
+             WHERE tenant_id = current_tenant() AND ($2::text IS NULL OR status = $2)
+               AND ($3::uuid IS NULL OR plan_id = $3) AND " + $lead + " ORDER BY " + $order + " LIMIT $4",
+            $before,
+            $status,
+            $plan.map(PlanId::uuid),
+            $limit,
+        )
+        .fetch_all(&mut **$tx)
+        .await?
+    };
+}
+
 pub(super) async fn list(
     tx: &mut Tx,
     status: Option<&str>,
@@ -327,22 +347,36 @@ pub(super) async fn list(
     before: Uuid,
     limit: i64,
 ) -> Result<Vec<Execution>, Error> {
-    let rows = sqlx::query_as!(
-        ListRow,
-        "SELECT execution_id, plan_id, approval_id, status, state, requested_by, created_at, started_at, completed_at
-         FROM execution
-         WHERE execution_id < $1 AND ($2::text IS NULL OR status = $2) AND ($3::uuid IS NULL OR plan_id = $3)
-         ORDER BY execution_id DESC LIMIT $4",
-        before,
-        status,
-        plan.map(PlanId::uuid),
-        limit,
-    );
-    rows.fetch_all(&mut **tx)
-        .await?
-        .into_iter()
-        .map(ListRow::read)
-        .collect()
+    let rows = match (plan, status) {
+        (Some(_), _) => list_by!(
+            tx,
+            status,
+            plan,
+            before,
+            limit,
+            "plan_id = $3 AND execution_id < $1",
+            "execution_id DESC"
+        ),
+        (None, Some(_)) => list_by!(
+            tx,
+            status,
+            plan,
+            before,
+            limit,
+            "(status, execution_id) < ($2, $1) AND status >= $2",
+            "status DESC, execution_id DESC"
+        ),
+        (None, None) => list_by!(
+            tx,
+            status,
+            plan,
+            before,
+            limit,
+            "execution_id < $1",
+            "execution_id DESC"
+        ),
+    };
+    rows.into_iter().map(ListRow::read).collect()
 }
 
 pub(super) async fn plan_and_state(tx: &mut Tx, id: ExecutionId) -> Result<Option<(PlanDoc, State)>, Error> {

@@ -283,22 +283,60 @@ async fn read(tx: &mut Tx, plan_id: PlanId, lock: bool) -> Result<Stored, Error>
     })
 }
 
+struct ListRow {
+    plan_id: uuid::Uuid,
+    status: String,
+    summary: String,
+    trigger: String,
+    risk_level: String,
+    target_name: Option<String>,
+    incident_id: Option<uuid::Uuid>,
+    digest: Vec<u8>,
+    lacks: Option<String>,
+    created_at: chrono::DateTime<chrono::Utc>,
+}
+
+/// One statement for each leading condition, so that each walks its own index and stops after `limit` rows: a prepared
+/// statement's plan is made for any values, and one that held for all of these filters would read every plan. With the one
+/// value of the filter in the order, no other index can be taken for a good one.
+macro_rules! list_by {
+    ($tx:expr, $f:expr, $lead:literal, $order:literal) => {
+        sqlx::query_as!(
+            ListRow,
+            "SELECT plan_id, status, summary, trigger, risk_level, target_name, incident_id, digest, lacks, created_at FROM plan
+             WHERE tenant_id = current_tenant()
+               AND ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR target_name = $2)
+               AND ($3::uuid IS NULL OR incident_id = $3)
+               AND " + $lead + " ORDER BY " + $order + " LIMIT $5",
+            $f.status.map(PlanStatus::as_str),
+            $f.target.as_deref(),
+            $f.incident_id.map(IncidentId::uuid),
+            $f.before.map_or(uuid::Uuid::max(), PlanId::uuid),
+            i64::from($f.limit.clamp(1, 200)),
+        )
+        .fetch_all(&mut **$tx)
+        .await?
+    };
+}
+
 /// A page of plans, newest first.
 pub async fn list(tx: &mut Tx, filter: &Filter) -> Result<Vec<ListedPlan>, Error> {
-    let rows = sqlx::query!(
-        "SELECT plan_id, status, summary, trigger, risk_level, target_name, incident_id, digest, lacks, created_at FROM plan
-         WHERE tenant_id = current_tenant()
-           AND ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR target_name = $2)
-           AND ($3::uuid IS NULL OR incident_id = $3) AND ($4::uuid IS NULL OR plan_id < $4)
-         ORDER BY plan_id DESC LIMIT $5",
-        filter.status.map(PlanStatus::as_str),
-        filter.target.as_deref(),
-        filter.incident_id.map(IncidentId::uuid),
-        filter.before.map(PlanId::uuid),
-        i64::from(filter.limit.clamp(1, 200)),
-    )
-    .fetch_all(&mut **tx)
-    .await?;
+    let rows = match (filter.incident_id, filter.status, &filter.target) {
+        (Some(_), _, _) => list_by!(tx, filter, "incident_id = $3 AND plan_id < $4", "plan_id DESC"),
+        (None, Some(_), _) => list_by!(
+            tx,
+            filter,
+            "(status, plan_id) < ($1, $4) AND status >= $1",
+            "status DESC, plan_id DESC"
+        ),
+        (None, None, Some(_)) => list_by!(
+            tx,
+            filter,
+            "(target_name, plan_id) < ($2, $4) AND target_name >= $2",
+            "target_name DESC, plan_id DESC"
+        ),
+        (None, None, None) => list_by!(tx, filter, "plan_id < $4", "plan_id DESC"),
+    };
     rows.into_iter()
         .map(|row| {
             let digest = Digest::from_slice(&row.digest);

@@ -124,8 +124,10 @@ fn expire(parts: &Parts, db: &Db, owner: Uuid, every_secs: u64) {
                     let mut tx = db.begin(&lease.tenant).await?;
                     let (_, next) = approval::expire_due(&mut tx, &ctx).await?;
                     match next {
-                        Some(secs) => job::reschedule(&mut tx, &lease, secs.max(1), None).await?,
-                        None => job::finish(&mut tx, &lease).await?,
+                        // Something is due already: more than one look takes, or somebody was just answering it.
+                        Some(..=1) => job::reschedule(&mut tx, &lease, 1, None).await?,
+                        // What is due later has its own job.
+                        _ => job::finish(&mut tx, &lease).await?,
                     }
                     tx.commit().await?;
                 }

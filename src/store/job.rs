@@ -59,16 +59,19 @@ pub async fn enqueue(
 pub async fn lease(db: &Db, kinds: &[&str], owner: Uuid, lease_secs: i64) -> Result<Option<Lease>, Error> {
     let kinds: Vec<String> = kinds.iter().map(|&kind| kind.to_owned()).collect();
     let mut tx = db.begin_global().await?;
+    // Kind by kind: each walks its own index to the first row and stops, however many wait.
     let row = sqlx::query!(
         "WITH now AS MATERIALIZED (SELECT db_now() AS at),
          abandoned AS (
-           SELECT job_id, lease_until AS since FROM job
-           WHERE kind = ANY($1) AND lease_until <= (SELECT at FROM now)
-           ORDER BY lease_until LIMIT 1 FOR UPDATE SKIP LOCKED),
+           SELECT first.* FROM unnest($1::text[]) AS wanted (kind), LATERAL (
+             SELECT job_id, lease_until AS since FROM job
+             WHERE job.kind = wanted.kind AND lease_until <= (SELECT at FROM now)
+             ORDER BY lease_until LIMIT 1 FOR UPDATE SKIP LOCKED) AS first),
          waiting AS (
-           SELECT job_id, due_at AS since FROM job
-           WHERE kind = ANY($1) AND lease_until IS NULL AND due_at <= (SELECT at FROM now)
-           ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED),
+           SELECT first.* FROM unnest($1::text[]) AS wanted (kind), LATERAL (
+             SELECT job_id, due_at AS since FROM job
+             WHERE job.kind = wanted.kind AND lease_until IS NULL AND due_at <= (SELECT at FROM now)
+             ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED) AS first),
          chosen AS (
            SELECT job_id FROM (SELECT * FROM abandoned UNION ALL SELECT * FROM waiting) AS either
            ORDER BY since LIMIT 1)

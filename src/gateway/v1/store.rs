@@ -46,16 +46,34 @@ pub(super) async fn list_incidents(
     limit: i64,
 ) -> Result<Vec<IncidentRow>, Error> {
     let before = before.map_or(Uuid::max(), IncidentId::uuid);
-    let rows = sqlx::query_as!(
-        IncidentRow,
-        "SELECT incident_id, title, group_key, status, stage, opened_at, resolved_at FROM incident
-         WHERE tenant_id = current_tenant() AND incident_id < $1 AND ($2::text IS NULL OR status = $2)
-         ORDER BY incident_id DESC LIMIT $3",
-        before,
-        status,
-        limit
-    );
-    Ok(rows.fetch_all(&mut **tx).await?)
+    // A statement of its own with the filter: each walks its own index, and with the status in the order can take no other.
+    let rows = match status {
+        Some(status) => {
+            sqlx::query_as!(
+                IncidentRow,
+                "SELECT incident_id, title, group_key, status, stage, opened_at, resolved_at FROM incident
+                 WHERE tenant_id = current_tenant() AND (status, incident_id) < ($2, $1) AND status >= $2
+                 ORDER BY status DESC, incident_id DESC LIMIT $3",
+                before,
+                status,
+                limit
+            )
+            .fetch_all(&mut **tx)
+            .await
+        }
+        None => {
+            sqlx::query_as!(
+                IncidentRow,
+                "SELECT incident_id, title, group_key, status, stage, opened_at, resolved_at FROM incident
+                 WHERE tenant_id = current_tenant() AND incident_id < $1 ORDER BY incident_id DESC LIMIT $2",
+                before,
+                limit
+            )
+            .fetch_all(&mut **tx)
+            .await
+        }
+    };
+    Ok(rows?)
 }
 
 pub(super) async fn find_incident(tx: &mut Tx, id: IncidentId) -> Result<Option<IncidentRow>, Error> {
@@ -124,16 +142,34 @@ pub(super) async fn list_notifications(
     limit: i64,
 ) -> Result<Vec<NotificationRow>, Error> {
     let before = before.map_or(Uuid::max(), NotificationId::uuid);
-    let rows = sqlx::query_as!(
-        NotificationRow,
-        "SELECT notification_id, kind, severity, subject, status, attempts, last_error, created_at, delivered_at FROM notification
-         WHERE tenant_id = current_tenant() AND notification_id < $1 AND ($2::text IS NULL OR status = $2)
-         ORDER BY notification_id DESC LIMIT $3",
-        before,
-        status,
-        limit
-    );
-    Ok(rows.fetch_all(&mut **tx).await?)
+    // A statement of its own with the filter: each walks its own index, and with the status in the order can take no other.
+    let rows = match status {
+        Some(status) => {
+            sqlx::query_as!(
+                NotificationRow,
+                "SELECT notification_id, kind, severity, subject, status, attempts, last_error, created_at, delivered_at FROM notification
+                 WHERE tenant_id = current_tenant() AND (status, notification_id) < ($2, $1) AND status >= $2
+                 ORDER BY status DESC, notification_id DESC LIMIT $3",
+                before,
+                status,
+                limit
+            )
+            .fetch_all(&mut **tx)
+            .await
+        }
+        None => {
+            sqlx::query_as!(
+                NotificationRow,
+                "SELECT notification_id, kind, severity, subject, status, attempts, last_error, created_at, delivered_at FROM notification
+                 WHERE tenant_id = current_tenant() AND notification_id < $1 ORDER BY notification_id DESC LIMIT $2",
+                before,
+                limit
+            )
+            .fetch_all(&mut **tx)
+            .await
+        }
+    };
+    Ok(rows?)
 }
 
 pub(super) async fn get_freeze(tx: &mut Tx) -> Result<(bool, String), Error> {
@@ -175,6 +211,41 @@ pub(in crate::gateway) struct ApprovalRow {
     approver_note: Option<String>,
 }
 
+/// A statement for each leading condition, so that each walks its own index.
+macro_rules! approvals_by {
+    ($tx:expr, $before:expr, $status:expr, $limit:expr, $lead:literal, $order:literal) => {
+        sqlx::query!(
+            "SELECT a.approval_id, a.plan_id, a.digest, p.summary, p.risk_level, p.target_name, a.tier, a.status, a.requested_at,
+                    a.expires_at, a.decided_at, a.decided_by, a.note
+             FROM approval a JOIN plan p ON p.tenant_id = a.tenant_id AND p.plan_id = a.plan_id
+             WHERE a.tenant_id = current_tenant() AND ($2::text IS NULL OR a.status = $2)
+               AND " + $lead + " ORDER BY " + $order + " LIMIT $3",
+            $before,
+            $status,
+            $limit
+        )
+        .fetch_all(&mut **$tx)
+        .await?
+        .into_iter()
+        .map(|row| ApprovalRow {
+            approval_id: row.approval_id.into(),
+            plan_id: row.plan_id.into(),
+            digest: format!("sha256:{}", hex::encode(row.digest)),
+            summary: row.summary,
+            risk_level: row.risk_level,
+            target: row.target_name,
+            tier: row.tier,
+            status: row.status,
+            requested_at: row.requested_at,
+            expires_at: row.expires_at,
+            decided_at: row.decided_at,
+            approver: row.decided_by,
+            approver_note: row.note,
+        })
+        .collect()
+    };
+}
+
 pub(super) async fn list_approvals(
     tx: &mut Tx,
     status: Option<&str>,
@@ -182,34 +253,24 @@ pub(super) async fn list_approvals(
     limit: i64,
 ) -> Result<Vec<ApprovalRow>, Error> {
     let before = before.map_or(Uuid::max(), ApprovalId::uuid);
-    let rows = sqlx::query!(
-        "SELECT a.approval_id, a.plan_id, a.digest, p.summary, p.risk_level, p.target_name, a.tier, a.status, a.requested_at,
-                a.expires_at, a.decided_at, a.decided_by, a.note
-         FROM approval a JOIN plan p ON p.tenant_id = a.tenant_id AND p.plan_id = a.plan_id
-         WHERE a.tenant_id = current_tenant() AND a.approval_id < $1 AND ($2::text IS NULL OR a.status = $2)
-         ORDER BY a.approval_id DESC LIMIT $3",
-        before,
-        status,
-        limit
-    )
-    .fetch_all(&mut **tx)
-    .await?;
-    let rows = rows.into_iter().map(|row| ApprovalRow {
-        approval_id: row.approval_id.into(),
-        plan_id: row.plan_id.into(),
-        digest: format!("sha256:{}", hex::encode(row.digest)),
-        summary: row.summary,
-        risk_level: row.risk_level,
-        target: row.target_name,
-        tier: row.tier,
-        status: row.status,
-        requested_at: row.requested_at,
-        expires_at: row.expires_at,
-        decided_at: row.decided_at,
-        approver: row.decided_by,
-        approver_note: row.note,
-    });
-    Ok(rows.collect())
+    Ok(match status {
+        Some(_) => approvals_by!(
+            tx,
+            before,
+            status,
+            limit,
+            "(a.status, a.approval_id) < ($2, $1) AND a.status >= $2",
+            "a.status DESC, a.approval_id DESC"
+        ),
+        None => approvals_by!(
+            tx,
+            before,
+            status,
+            limit,
+            "a.approval_id < $1",
+            "a.approval_id DESC"
+        ),
+    })
 }
 
 /// The first row of an offset page, of a list that runs from the newest id to the oldest.
