@@ -187,8 +187,12 @@ async fn a_target_is_proposed_from_a_file_and_confirmed_by_another_admin() {
     std::fs::write(&file, "name = \"shop\"\ncontext = { environment = \"prod\" }\n").unwrap();
     let file = file.to_str().unwrap();
     assert_eq!(run(&world, &ada, &["target", "propose", file]).await.code, 0);
-    assert_eq!(run(&world, &ada, &["target", "confirm", "shop"]).await.code, 5);
-    assert_eq!(run(&world, &bob, &["target", "confirm", "shop"]).await.code, 0);
+    let shown = run(&world, &bob, &["target", "show", "shop", "-o", "json"]).await;
+    let shown: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
+    let change = shown["pending"]["change_id"].as_str().unwrap();
+    let confirm = ["target", "confirm", "shop", "--change", change];
+    assert_eq!(run(&world, &ada, &confirm).await.code, 5);
+    assert_eq!(run(&world, &bob, &confirm).await.code, 0);
     let listed = run(&world, &ada, &["target", "list"]).await;
     assert!(
         listed.out.contains("shop") && listed.out.contains("observe"),
