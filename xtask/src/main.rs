@@ -1,6 +1,7 @@
 //! `cargo xtask`: parses the command line and calls the file of that name; nothing else.
 
 mod bench;
+mod chart;
 mod ci;
 mod cli;
 mod db;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Task::Gen { check } => generate::run(check),
         Task::Db(command) => db::run(&command),
         Task::Policy => policy::run(),
+        Task::Chart(command) => chart::run(&command),
         Task::Bench { arguments } => bench::run(&arguments),
     };
     match result {

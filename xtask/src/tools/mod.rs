@@ -71,6 +71,13 @@ pub fn fetch(names: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// The text of one file of a published Go module.
+pub fn module_file(module: &str, version: &str, path: &str) -> Result<String> {
+    let name = format!(".scratch-{}-{version}-{}", module.replace('/', "-"), std::process::id());
+    let scratch = Removed::new(Cache::open()?.0.join(name))?;
+    golang::module_file(module, version, path, &scratch.0)
+}
+
 /// The first executable file of this name on PATH.
 pub fn on_path(name: &str) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt;
