@@ -71,7 +71,8 @@ app.kubernetes.io/component: {{ .role }}
 
 {{/*
 The settings of one role, as YAML: what values.yaml says for every role at its top level, then the role's own.
-Maps are merged, everything else is replaced; lists whose name begins with `extra` are joined.
+Maps are merged, everything else is replaced (a strategy, too: its parts depend on its type); lists whose name begins
+with `extra` are joined.
 */}}
 {{- define "carapulse.settings" -}}
 {{- $values := .root.Values -}}
@@ -84,7 +85,7 @@ Maps are merged, everything else is replaced; lists whose name begins with `extr
 {{- end -}}
 {{- range $key, $value := $own -}}
 {{- $under := get $all $key -}}
-{{- if and (kindIs "map" $value) (kindIs "map" $under) -}}
+{{- if and (kindIs "map" $value) (kindIs "map" $under) (ne $key "strategy") -}}
 {{- $_ := set $all $key (mergeOverwrite $under (deepCopy $value)) -}}
 {{- else if and (hasPrefix "extra" $key) (kindIs "slice" $value) (kindIs "slice" $under) -}}
 {{- $_ := set $all $key (concat $under $value) -}}

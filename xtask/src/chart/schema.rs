@@ -19,6 +19,7 @@ const NOT_SECTIONS: &[&str] = &["data_dir", "database"];
 /// Keys of the first chart within a section of the program: kept, or refused by a template that says what to do instead.
 const OLD_KEYS: &[(&str, &str, &str)] = &[
     ("gateway", "enable_event_loop", "Gone."),
+    ("gateway", "canvas_addr", "Where it serves web pages."),
     ("orchestrator", "temporal_addr", "Must stay empty: Temporal is not there yet."),
     ("orchestrator", "namespace", "Must stay empty: Temporal is not there yet."),
     ("orchestrator", "task_queue", "Must stay empty: Temporal is not there yet."),
@@ -43,6 +44,7 @@ fn joined(mut schema: Value, program: &Value) -> Result<Value> {
         .pointer_mut("/properties/config/properties")
         .and_then(Value::as_object_mut)
         .context("the chart's schema has no `config`")?;
+    config.insert("policy".to_owned(), json!({"type": "object", "properties": {"opa_url": {"type": "string"}}}));
     for (name, section) in sections.iter().filter(|(name, _)| !NOT_SECTIONS.contains(&name.as_str())) {
         let reference = section["$ref"].as_str().context("a section refers to its definition")?;
         add_old_keys(name, reference, &mut definitions)?;
