@@ -26,7 +26,14 @@ pub fn install(tool: &Tool, home: &Path) -> Result<()> {
         let wanted = home.join("requirements.txt");
         fs::write(&wanted, requirement(package, tool))?;
         let mut pip = Command::new(environment.join("bin/python"));
-        pip.args(["-m", "pip", "install", "--quiet", "--no-input", "--only-binary=:all:"]);
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-input",
+            "--only-binary=:all:",
+        ]);
         pip.arg("--disable-pip-version-check").arg("--requirement");
         capture(pip.arg(&wanted).stdin(Stdio::null()))?;
         link_programs(tool, home)
