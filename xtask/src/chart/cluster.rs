@@ -27,7 +27,11 @@ impl<'a> OnCluster<'a> {
     /// For one session; the folder is made.
     pub fn new(session: &'a Session, folder: PathBuf) -> Result<Self> {
         fs::create_dir_all(&folder)?;
-        Ok(Self { session, helm: Helm::find()?, folder })
+        Ok(Self {
+            session,
+            helm: Helm::find()?,
+            folder,
+        })
     }
 
     /// What helm answers; an error quotes it.
@@ -69,14 +73,22 @@ impl<'a> OnCluster<'a> {
 
     /// One object.
     pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Result<Value> {
-        Ok(serde_json::from_str(&self.kubectl(&["get", kind, name, "--namespace", namespace, "--output=json"])?)?)
+        Ok(serde_json::from_str(&self.kubectl(&[
+            "get",
+            kind,
+            name,
+            "--namespace",
+            namespace,
+            "--output=json",
+        ])?)?)
     }
 
     /// Applies manifests.
     pub fn apply(&self, name: &str, manifests: &str) -> Result<()> {
         let file = self.folder.join(name);
         fs::write(&file, manifests)?;
-        self.kubectl(&["apply", "--filename", &file.display().to_string()]).map(drop)
+        self.kubectl(&["apply", "--filename", &file.display().to_string()])
+            .map(drop)
     }
 
     /// Asks until the answer is yes.
@@ -97,13 +109,20 @@ impl<'a> OnCluster<'a> {
     /// The names of a kind in a namespace.
     pub fn names(&self, kind: &str, namespace: &str) -> Result<Vec<String>> {
         let objects = self.list(kind, namespace)?;
-        Ok(objects.iter().map(|object| text(object, "metadata/name").to_owned()).collect())
+        Ok(objects
+            .iter()
+            .map(|object| text(object, "metadata/name").to_owned())
+            .collect())
     }
 
     fn helm_command(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = self.helm.command(arguments);
         self.session.prepare(&mut command)?;
-        for (variable, folder) in [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")] {
+        for (variable, folder) in [
+            ("HELM_CACHE_HOME", "cache"),
+            ("HELM_CONFIG_HOME", "config"),
+            ("HELM_DATA_HOME", "data"),
+        ] {
             command.env(variable, self.folder.join(folder));
         }
         Ok(command)

@@ -24,7 +24,12 @@ pub fn run() -> Result<()> {
     let (mut read, mut wrong) = (0, Vec::new());
     for entry in matrix::entries()? {
         for object in objects(&helm.template(&entry, KUBE_VERSION)?)? {
-            let Some(config) = object.pointer("/stringData/carapulse.toml").and_then(Value::as_str) else { continue };
+            let Some(config) = object
+                .pointer("/stringData/carapulse.toml")
+                .and_then(Value::as_str)
+            else {
+                continue;
+            };
             let role = object
                 .pointer("/metadata/labels/app.kubernetes.io~1component")
                 .and_then(Value::as_str)
@@ -32,7 +37,11 @@ pub fn run() -> Result<()> {
             let file = folder.join("carapulse.toml");
             fs::write(&file, config)?;
             if let Err(error) = check(&program, &file, role) {
-                wrong.push(format!("{}: {}: {error:#}", entry.name, text(&object, "metadata/name")));
+                wrong.push(format!(
+                    "{}: {}: {error:#}",
+                    entry.name,
+                    text(&object, "metadata/name")
+                ));
             }
             read += 1;
         }
@@ -57,7 +66,12 @@ fn check(program: &Path, file: &Path, role: &str) -> Result<()> {
 /// The product's binary, built as it is now; it lies beside this one.
 pub fn program() -> Result<std::path::PathBuf> {
     step("building carapulse", || {
-        run_command(&mut workspace::cargo(&["build", "--quiet", "--package=carapulse", "--bin=carapulse"]))
+        run_command(&mut workspace::cargo(&[
+            "build",
+            "--quiet",
+            "--package=carapulse",
+            "--bin=carapulse",
+        ]))
     })?;
     Ok(std::env::current_exe()?.with_file_name("carapulse"))
 }

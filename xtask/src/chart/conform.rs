@@ -29,12 +29,18 @@ pub fn run() -> Result<()> {
         let schemas = kube_schemas::ensure(version)?;
         fs::create_dir_all(&folder)?;
         for entry in &entries {
-            fs::write(folder.join(format!("{}.yaml", entry.name)), helm.template(entry, version)?)?;
+            fs::write(
+                folder.join(format!("{}.yaml", entry.name)),
+                helm.template(entry, version)?,
+            )?;
         }
         let mut command = Command::new(&kubeconform);
         command
             .args(["-strict", "-summary", "-skip", SKIPPED, "-schema-location"])
-            .arg(format!("{}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json", schemas.display()))
+            .arg(format!(
+                "{}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json",
+                schemas.display()
+            ))
             .arg(&folder)
             .stdin(Stdio::null());
         match capture(&mut command) {

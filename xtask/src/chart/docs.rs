@@ -21,7 +21,9 @@ pub fn run(check: bool) -> Result<()> {
     let mut stale = Vec::new();
     for (file, wanted) in generated()? {
         let present = fs::read_to_string(workspace::path(&file)).unwrap_or_default();
-        let Some(difference) = difference(&present, &wanted) else { continue };
+        let Some(difference) = difference(&present, &wanted) else {
+            continue;
+        };
         if check {
             stale.push(format!("{file}: {difference}"));
         } else {
@@ -31,7 +33,11 @@ pub fn run(check: bool) -> Result<()> {
             say(&format!("wrote {file}"));
         }
     }
-    stale.extend(files::leftovers()?.into_iter().map(|file| format!("{file}: is no longer among what it is copied from")));
+    stale.extend(
+        files::leftovers()?
+            .into_iter()
+            .map(|file| format!("{file}: is no longer among what it is copied from")),
+    );
     if !stale.is_empty() {
         bail!("`cargo xtask chart docs` writes them anew:\n{}", stale.join("\n"));
     }
@@ -50,8 +56,12 @@ pub fn generated() -> Result<Vec<(String, String)>> {
 
 fn readme() -> Result<String> {
     let present = fs::read_to_string(workspace::path("chart/README.md")).context("chart/README.md")?;
-    let (before, rest) = present.split_once(BEGIN).context("chart/README.md: where is the table?")?;
-    let (_, after) = rest.split_once(END).context("chart/README.md: where does the table end?")?;
+    let (before, rest) = present
+        .split_once(BEGIN)
+        .context("chart/README.md: where is the table?")?;
+    let (_, after) = rest
+        .split_once(END)
+        .context("chart/README.md: where does the table end?")?;
     let values = fs::read_to_string(workspace::path("chart/values.yaml")).context("chart/values.yaml")?;
     Ok(format!("{before}{BEGIN}\n{}\n{END}{after}", table(&values)?))
 }
@@ -65,14 +75,20 @@ fn table(text: &str) -> Result<String> {
         let default = values
             .pointer(&format!("/{}", path.replace('.', "/")))
             .with_context(|| format!("values.yaml: {path} has a comment and no value"))?;
-        lines.push(format!("| `{path}` | `{default}` | {} |", comment.replace('|', "\\|")));
+        lines.push(format!(
+            "| `{path}` | `{default}` | {} |",
+            comment.replace('|', "\\|")
+        ));
     }
     let mut leaves = Vec::new();
     leaves_of(&values, "", &mut leaves);
     let covered = |leaf: &str| {
-        described
-            .iter()
-            .any(|(path, _)| leaf == path || leaf.strip_prefix(path.as_str()).is_some_and(|rest| rest.starts_with('.')))
+        described.iter().any(|(path, _)| {
+            leaf == path
+                || leaf
+                    .strip_prefix(path.as_str())
+                    .is_some_and(|rest| rest.starts_with('.'))
+        })
     };
     if let Some(leaf) = leaves.iter().find(|leaf| !covered(leaf)) {
         bail!("values.yaml: nothing says what {leaf} is: write `# -- …` above it");
@@ -118,7 +134,11 @@ fn leaves_of(value: &Value, path: &str, into: &mut Vec<String>) {
     match value.as_object().filter(|map| !map.is_empty()) {
         Some(map) => {
             for (key, value) in map {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
                 leaves_of(value, &path, into);
             }
         }
@@ -130,7 +150,8 @@ fn leaves_of(value: &Value, path: &str, into: &mut Vec<String>) {
 mod tests {
     use super::*;
 
-    const VALUES: &str = "# heading\na:\n  # -- what b is, a|b\n  b: {}\n  # -- of c\n  c:\n    d: 1\n# -- e\ne: [x]\n";
+    const VALUES: &str =
+        "# heading\na:\n  # -- what b is, a|b\n  b: {}\n  # -- of c\n  c:\n    d: 1\n# -- e\ne: [x]\n";
 
     #[test]
     fn comments_become_rows_and_speak_for_what_is_below() {
@@ -138,7 +159,11 @@ mod tests {
         let rows: Vec<&str> = table.lines().skip(2).collect();
         assert_eq!(
             rows,
-            ["| `a.b` | `{}` | what b is, a\\|b |", "| `a.c` | `{\"d\":1}` | of c |", "| `e` | `[\"x\"]` | e |"]
+            [
+                "| `a.b` | `{}` | what b is, a\\|b |",
+                "| `a.c` | `{\"d\":1}` | of c |",
+                "| `e` | `[\"x\"]` | e |"
+            ]
         );
     }
 

@@ -18,7 +18,8 @@ pub fn copies() -> Result<Vec<(String, String)>> {
     let mut copies = Vec::new();
     for (from, to, extension) in COPIED {
         for name in names(&workspace::path(from), extension)? {
-            let text = fs::read_to_string(workspace::path(from).join(&name)).with_context(|| format!("{from}/{name}"))?;
+            let text = fs::read_to_string(workspace::path(from).join(&name))
+                .with_context(|| format!("{from}/{name}"))?;
             copies.push((format!("{to}/{name}"), text));
         }
     }
@@ -31,13 +32,20 @@ pub fn leftovers() -> Result<Vec<String>> {
     for (from, to, extension) in COPIED {
         let there = names(&workspace::path(from), extension)?;
         let copied = names(&workspace::path(to), extension)?;
-        left.extend(copied.into_iter().filter(|name| !there.contains(name)).map(|name| format!("{to}/{name}")));
+        left.extend(
+            copied
+                .into_iter()
+                .filter(|name| !there.contains(name))
+                .map(|name| format!("{to}/{name}")),
+        );
     }
     Ok(left)
 }
 
 fn names(folder: &Path, extension: &str) -> Result<Vec<String>> {
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(Vec::new());
+    };
     let mut names = Vec::new();
     for entry in entries {
         let path = entry?.path();

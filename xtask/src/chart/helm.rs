@@ -34,17 +34,10 @@ impl Helm {
     /// A command of helm, to be added to.
     pub fn command(&self, verb: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
-        command
-            .current_dir(&self.chart)
-            .args(verb)
-            .stdin(Stdio::null());
+        command.current_dir(&self.chart).args(verb).stdin(Stdio::null());
         command
     }
 
-    /// The chart's folder.
-    pub fn chart(&self) -> &Path {
-        &self.chart
-    }
 
     /// What an entry of the matrix renders to, for one version of Kubernetes.
     pub fn template(&self, entry: &Entry, kube_version: &str) -> Result<String> {
@@ -74,7 +67,9 @@ impl Helm {
         command
             .args(["--namespace", NAMESPACE, "--kube-version", KUBE_VERSION])
             .args(entry.arguments());
-        capture(&mut command).map(drop).with_context(|| entry.name.clone())
+        capture(&mut command)
+            .map(drop)
+            .with_context(|| entry.name.clone())
     }
 }
 

@@ -50,11 +50,21 @@ impl OnCluster<'_> {
     /// The Secrets that `carapulse init --for chart` made.
     fn secrets(&self, namespace: &str) -> Result<()> {
         let file = self.folder.join("init/chart/secrets.yaml");
-        self.kubectl(&["apply", "--namespace", namespace, "--filename", &file.display().to_string()]).map(drop)
+        self.kubectl(&[
+            "apply",
+            "--namespace",
+            namespace,
+            "--filename",
+            &file.display().to_string(),
+        ])
+        .map(drop)
     }
 
     /// The values file that `carapulse init --for chart` made.
     fn secret_values(&self) -> String {
-        self.folder.join("init/chart/values-secrets.yaml").display().to_string()
+        self.folder
+            .join("init/chart/values-secrets.yaml")
+            .display()
+            .to_string()
     }
 }

@@ -50,7 +50,10 @@ fn write(swagger: &Value, folder: &Path) -> Result<()> {
             let (group, version, kind) = (part(kind, "group"), part(kind, "version"), part(kind, "kind"));
             name_itself(&mut schema, group, version, kind);
             let reference = json!({"$ref": format!("{DEFINITIONS}#/definitions/{name}")});
-            fs::write(folder.join(file_name(group, version, kind)), reference.to_string())?;
+            fs::write(
+                folder.join(file_name(group, version, kind)),
+                reference.to_string(),
+            )?;
             kinds += 1;
         }
         definitions.insert(name.clone(), schema);
@@ -58,7 +61,10 @@ fn write(swagger: &Value, folder: &Path) -> Result<()> {
     if kinds < 50 {
         bail!("{kinds} kinds: this is no description of Kubernetes' API");
     }
-    fs::write(folder.join(DEFINITIONS), json!({"definitions": definitions}).to_string())?;
+    fs::write(
+        folder.join(DEFINITIONS),
+        json!({"definitions": definitions}).to_string(),
+    )?;
     Ok(())
 }
 
@@ -97,7 +103,11 @@ fn strict(name: &str, description: &Value) -> Value {
 fn resolved(value: &Value) -> Value {
     match value {
         Value::Object(map) => {
-            if let Some(name) = map.get("$ref").and_then(Value::as_str).and_then(|path| path.rsplit('/').next()) {
+            if let Some(name) = map
+                .get("$ref")
+                .and_then(Value::as_str)
+                .and_then(|path| path.rsplit('/').next())
+            {
                 return json!({"$ref": format!("{DEFINITIONS}#/definitions/{name}")});
             }
             let kept = map.iter().filter(|(key, _)| !key.starts_with("x-kubernetes"));
@@ -109,7 +119,9 @@ fn resolved(value: &Value) -> Value {
 }
 
 fn kinds_of(description: &Value) -> &[Value] {
-    description["x-kubernetes-group-version-kind"].as_array().map_or(&[], Vec::as_slice)
+    description["x-kubernetes-group-version-kind"]
+        .as_array()
+        .map_or(&[], Vec::as_slice)
 }
 
 fn part<'a>(kind: &'a Value, name: &str) -> &'a str {
@@ -119,7 +131,8 @@ fn part<'a>(kind: &'a Value, name: &str) -> &'a str {
 /// An object that is looked at whole says what it is.
 fn name_itself(schema: &mut Value, group: &str, version: &str, kind: &str) {
     let separator = if group.is_empty() { "" } else { "/" };
-    schema["properties"]["apiVersion"] = json!({"type": "string", "enum": [format!("{group}{separator}{version}")]});
+    schema["properties"]["apiVersion"] =
+        json!({"type": "string", "enum": [format!("{group}{separator}{version}")]});
     schema["properties"]["kind"] = json!({"type": "string", "enum": [kind]});
 }
 
@@ -137,7 +150,10 @@ mod tests {
     #[test]
     fn files_are_named_as_kubeconform_asks_for_them() {
         assert_eq!(file_name("", "v1", "Service"), "service-v1.json");
-        assert_eq!(file_name("networking.k8s.io", "v1", "NetworkPolicy"), "networkpolicy-networking-v1.json");
+        assert_eq!(
+            file_name("networking.k8s.io", "v1", "NetworkPolicy"),
+            "networkpolicy-networking-v1.json"
+        );
     }
 
     #[test]

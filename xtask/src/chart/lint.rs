@@ -21,7 +21,11 @@ pub fn run() -> Result<()> {
     for (entry, expected) in &refused {
         let said = helm.refusal(entry)?;
         if !said.contains(expected.as_str()) {
-            wrong.push(format!("{}: refused, but not because of `{expected}`: {}", entry.name, said.trim()));
+            wrong.push(format!(
+                "{}: refused, but not because of `{expected}`: {}",
+                entry.name,
+                said.trim()
+            ));
         }
     }
     if !wrong.is_empty() {
@@ -38,10 +42,14 @@ pub fn run() -> Result<()> {
 /// What the chart promises of every pod: on top of what the restricted Pod Security Standard asks (the API server checks that), the root is
 /// read-only, no token is mounted, no service link becomes a variable, every container has limits, every volume is a whole directory.
 fn unsafe_pods(objects: &[Value]) -> impl Iterator<Item = String> {
-    let pods = objects.iter().filter_map(|object| Some((object, object.pointer("/spec/template/spec")?)));
+    let pods = objects
+        .iter()
+        .filter_map(|object| Some((object, object.pointer("/spec/template/spec")?)));
     let problems = pods.flat_map(|(object, pod)| {
         let of = format!("{} {}", text(object, "kind"), text(object, "metadata/name"));
-        problems(pod).into_iter().map(move |problem| format!("{of}: {problem}"))
+        problems(pod)
+            .into_iter()
+            .map(move |problem| format!("{of}: {problem}"))
     });
     problems.collect::<Vec<_>>().into_iter()
 }
@@ -66,7 +74,12 @@ fn problems(pod: &Value) -> Vec<String> {
         found.extend(
             mounts
                 .filter(|mount| mount.get("subPath").is_some())
-                .map(|mount| format!("{name}: {} is mounted by subPath, and never refreshed", text(mount, "name"))),
+                .map(|mount| {
+                    format!(
+                        "{name}: {} is mounted by subPath, and never refreshed",
+                        text(mount, "name")
+                    )
+                }),
         );
     }
     found
@@ -83,7 +96,8 @@ mod tests {
             {"name": "a", "securityContext": {"readOnlyRootFilesystem": true}, "resources": {"limits": {"memory": "1Gi"}},
              "volumeMounts": [{"name": "config", "mountPath": "/etc"}]}]});
         assert_eq!(problems(&good), Vec::<String>::new());
-        let bad = json!({"containers": [{"name": "a", "volumeMounts": [{"name": "config", "subPath": "x"}]}]});
+        let bad =
+            json!({"containers": [{"name": "a", "volumeMounts": [{"name": "config", "subPath": "x"}]}]});
         assert_eq!(problems(&bad).len(), 5, "{:?}", problems(&bad));
     }
 }

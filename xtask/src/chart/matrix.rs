@@ -42,14 +42,24 @@ pub fn entries() -> Result<Vec<Entry>> {
     ];
     for role in ["gateway", "tool-router", "orchestrator", "agent", "sandbox"] {
         let own = format!("examples/five/{role}.yaml");
-        entries.push(entry(&format!("five-{role}"), &["examples/five/every.yaml", &own]));
+        entries.push(entry(
+            &format!("five-{role}"),
+            &["examples/five/every.yaml", &own],
+        ));
     }
     for file in yaml_files(&chart.join("ci"))? {
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = file
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
         if entries.iter().any(|entry| entry.name == name) {
             bail!("chart/ci/{name}.yaml: the name is taken");
         }
-        entries.push(Entry { name, files: vec![file] });
+        entries.push(Entry {
+            name,
+            files: vec![file],
+        });
     }
     Ok(entries)
 }
@@ -64,8 +74,18 @@ pub fn refused() -> Result<Vec<(Entry, String)>> {
             .next()
             .and_then(|line| line.strip_prefix("# refused: "))
             .with_context(|| format!("{}: begins with no `# refused: TEXT`", file.display()))?;
-        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        refused.push((Entry { name, files: vec![file.clone()] }, expected.trim().to_owned()));
+        let name = file
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        refused.push((
+            Entry {
+                name,
+                files: vec![file.clone()],
+            },
+            expected.trim().to_owned(),
+        ));
     }
     Ok(refused)
 }

@@ -5,8 +5,8 @@
 //! Not here: whether a network really drops what a policy forbids. That is only worked out from the policies (`reach`).
 
 mod cluster;
-mod conform;
 mod configuration;
+mod conform;
 mod docs;
 mod files;
 mod helm;

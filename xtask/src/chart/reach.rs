@@ -43,12 +43,20 @@ pub fn run() -> Result<()> {
     let mut wrong = Vec::new();
     for case in &table.case {
         let entry = entries.iter().find(|entry| entry.name == case.values);
-        let entry = entry.with_context(|| format!("chart/ci/reach.toml: no values are called {}", case.values))?;
+        let entry =
+            entry.with_context(|| format!("chart/ci/reach.toml: no values are called {}", case.values))?;
         let rendered = objects(&helm.template(entry, KUBE_VERSION)?)?;
         let open = connections(&rendered, &parties(&rendered));
         let name = &case.values;
-        wrong.extend(open.difference(&case.allowed).map(|way| format!("{name}: {way}: open, and should not be")));
-        wrong.extend(case.allowed.difference(&open).map(|way| format!("{name}: {way}: closed, and should be open")));
+        wrong.extend(
+            open.difference(&case.allowed)
+                .map(|way| format!("{name}: {way}: open, and should not be")),
+        );
+        wrong.extend(
+            case.allowed
+                .difference(&open)
+                .map(|way| format!("{name}: {way}: closed, and should be open")),
+        );
     }
     if !wrong.is_empty() {
         bail!("{}", wrong.join("\n"));
@@ -62,10 +70,16 @@ pub fn run() -> Result<()> {
 
 /// Every connection, of all pairs and all ports that any party has, which the policies let through.
 fn connections(rendered: &[Value], parties: &[Party]) -> BTreeSet<String> {
-    let policies: Vec<&Value> = rendered.iter().filter(|object| text(object, "kind") == "NetworkPolicy").collect();
+    let policies: Vec<&Value> = rendered
+        .iter()
+        .filter(|object| text(object, "kind") == "NetworkPolicy")
+        .collect();
     let mut open = BTreeSet::new();
     for from in parties {
-        for to in parties.iter().filter(|to| to.name != from.name && (from.guarded || to.guarded)) {
+        for to in parties
+            .iter()
+            .filter(|to| to.name != from.name && (from.guarded || to.guarded))
+        {
             for port in &to.ports {
                 if lets(&policies, "egress", from, to, port) && lets(&policies, "ingress", to, from, port) {
                     open.insert(format!("{} -> {}:{port}", from.name, to.name));
@@ -78,7 +92,11 @@ fn connections(rendered: &[Value], parties: &[Party]) -> BTreeSet<String> {
 
 /// Whether the policies that select `this` let it speak with `other` in one direction. No policy for it: everything.
 fn lets(policies: &[&Value], direction: &str, this: &Party, other: &Party, port: &str) -> bool {
-    let kind = if direction == "egress" { "Egress" } else { "Ingress" };
+    let kind = if direction == "egress" {
+        "Egress"
+    } else {
+        "Ingress"
+    };
     let mine: Vec<&&Value> = policies
         .iter()
         .filter(|policy| {
@@ -92,9 +110,13 @@ fn lets(policies: &[&Value], direction: &str, this: &Party, other: &Party, port:
         return true;
     }
     let peers = if direction == "egress" { "to" } else { "from" };
-    let rules = mine.iter().flat_map(|policy| policy["spec"][direction].as_array().into_iter().flatten());
+    let rules = mine
+        .iter()
+        .flat_map(|policy| policy["spec"][direction].as_array().into_iter().flatten());
     // A port belongs to the one that is called.
-    rules.into_iter().any(|rule| names_port(rule, port) && names_peer(&rule[peers], other))
+    rules
+        .into_iter()
+        .any(|rule| names_port(rule, port) && names_peer(&rule[peers], other))
 }
 
 fn names_port(rule: &Value, wanted: &str) -> bool {
@@ -115,12 +137,17 @@ fn names_peer(peers: &Value, other: &Party) -> bool {
             if let Some(block) = peer.get("ipBlock") {
                 return other.address.is_some_and(|address| within(block, address));
             }
-            let Some(namespace) = &other.namespace else { return false };
+            let Some(namespace) = &other.namespace else {
+                return false;
+            };
             let in_namespace = match peer.get("namespaceSelector") {
                 None => namespace == NAMESPACE,
                 Some(selector) => selects(selector, &other.namespace_labels()),
             };
-            in_namespace && peer.get("podSelector").is_none_or(|selector| selects(selector, &other.labels))
+            in_namespace
+                && peer
+                    .get("podSelector")
+                    .is_none_or(|selector| selects(selector, &other.labels))
         }),
     }
 }

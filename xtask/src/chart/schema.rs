@@ -20,11 +20,27 @@ const NOT_SECTIONS: &[&str] = &["data_dir", "database"];
 const OLD_KEYS: &[(&str, &str, &str)] = &[
     ("gateway", "enable_event_loop", "Gone."),
     ("gateway", "canvas_addr", "Where it serves web pages."),
-    ("orchestrator", "temporal_addr", "Must stay empty: Temporal is not there yet."),
-    ("orchestrator", "namespace", "Must stay empty: Temporal is not there yet."),
-    ("orchestrator", "task_queue", "Must stay empty: Temporal is not there yet."),
+    (
+        "orchestrator",
+        "temporal_addr",
+        "Must stay empty: Temporal is not there yet.",
+    ),
+    (
+        "orchestrator",
+        "namespace",
+        "Must stay empty: Temporal is not there yet.",
+    ),
+    (
+        "orchestrator",
+        "task_queue",
+        "Must stay empty: Temporal is not there yet.",
+    ),
     ("sandbox", "enabled", "Must stay true."),
-    ("tool_router", "egress_addr", "Where the tool-router listens for the way out of the sandbox's jobs."),
+    (
+        "tool_router",
+        "egress_addr",
+        "Where the tool-router listens for the way out of the sandbox's jobs.",
+    ),
     ("policy", "opa_url", "An OPA server that is asked, too."),
 ];
 
@@ -34,19 +50,35 @@ pub fn text() -> Result<String> {
         .context("docs/reference/config.schema.json")?;
     let program: Value = serde_json::from_str(&program).context("docs/reference/config.schema.json")?;
     let own: Value = serde_json::from_str(OWN).context("xtask/src/chart/values.schema.json")?;
-    Ok(format!("{}\n", serde_json::to_string_pretty(&joined(own, &program)?)?))
+    Ok(format!(
+        "{}\n",
+        serde_json::to_string_pretty(&joined(own, &program)?)?
+    ))
 }
 
 fn joined(mut schema: Value, program: &Value) -> Result<Value> {
-    let sections = program["properties"].as_object().context("the program's schema has no sections")?;
-    let mut definitions = program["$defs"].as_object().context("the program's schema has no definitions")?.clone();
+    let sections = program["properties"]
+        .as_object()
+        .context("the program's schema has no sections")?;
+    let mut definitions = program["$defs"]
+        .as_object()
+        .context("the program's schema has no definitions")?
+        .clone();
     let config = schema
         .pointer_mut("/properties/config/properties")
         .and_then(Value::as_object_mut)
         .context("the chart's schema has no `config`")?;
-    config.insert("policy".to_owned(), json!({"type": "object", "properties": {"opa_url": {"type": "string"}}}));
-    for (name, section) in sections.iter().filter(|(name, _)| !NOT_SECTIONS.contains(&name.as_str())) {
-        let reference = section["$ref"].as_str().context("a section refers to its definition")?;
+    config.insert(
+        "policy".to_owned(),
+        json!({"type": "object", "properties": {"opa_url": {"type": "string"}}}),
+    );
+    for (name, section) in sections
+        .iter()
+        .filter(|(name, _)| !NOT_SECTIONS.contains(&name.as_str()))
+    {
+        let reference = section["$ref"]
+            .as_str()
+            .context("a section refers to its definition")?;
         add_old_keys(name, reference, &mut definitions)?;
         config.insert(name.clone(), json!({"$ref": reference}));
     }
@@ -54,7 +86,9 @@ fn joined(mut schema: Value, program: &Value) -> Result<Value> {
         // Laid over the chart's own default by another values file, it need not be whole.
         objects.remove("required");
     }
-    let own = schema["definitions"].as_object_mut().context("the chart's schema has no definitions")?;
+    let own = schema["definitions"]
+        .as_object_mut()
+        .context("the chart's schema has no definitions")?;
     own.extend(definitions);
     Ok(draft_7(&schema))
 }
@@ -66,7 +100,10 @@ fn add_old_keys(section: &str, reference: &str, definitions: &mut Map<String, Va
         .and_then(|definition| definition["properties"].as_object_mut())
         .with_context(|| format!("the program's schema has no {name}"))?;
     for (_, key, description) in OLD_KEYS.iter().filter(|(of, _, _)| *of == section) {
-        properties.insert((*key).to_owned(), json!({"description": description, "type": ["string", "boolean", "null"]}));
+        properties.insert(
+            (*key).to_owned(),
+            json!({"description": description, "type": ["string", "boolean", "null"]}),
+        );
     }
     Ok(())
 }
@@ -78,7 +115,9 @@ fn draft_7(schema: &Value) -> Value {
             if let Some(reference) = map.get("$ref").and_then(Value::as_str) {
                 return json!({"$ref": reference.replace("#/$defs/", "#/definitions/")});
             }
-            let kept = map.iter().filter(|(keyword, _)| !matches!(keyword.as_str(), "default" | "format"));
+            let kept = map
+                .iter()
+                .filter(|(keyword, _)| !matches!(keyword.as_str(), "default" | "format"));
             let kept = kept.map(|(keyword, value)| match keyword.as_str() {
                 // Here the keys are names, not keywords.
                 "properties" | "definitions" => (keyword.clone(), each(value)),
@@ -93,7 +132,11 @@ fn draft_7(schema: &Value) -> Value {
 
 fn each(named: &Value) -> Value {
     let named = named.as_object().into_iter().flatten();
-    Value::Object(named.map(|(name, schema)| (name.clone(), draft_7(schema))).collect())
+    Value::Object(
+        named
+            .map(|(name, schema)| (name.clone(), draft_7(schema)))
+            .collect(),
+    )
 }
 
 #[cfg(test)]
@@ -102,19 +145,30 @@ mod tests {
 
     #[test]
     fn sections_of_the_program_are_joined_with_the_chart_s_own_keys() {
-        let own = json!({"properties": {"config": {"properties": {"storage": {}}}}, "definitions": {"probe": {}}});
+        let own =
+            json!({"properties": {"config": {"properties": {"storage": {}}}}, "definitions": {"probe": {}}});
         let program = json!({
             "properties": {"gateway": {"$ref": "#/$defs/Gateway", "default": {}}, "data_dir": {}},
             "$defs": {"Gateway": {"additionalProperties": false, "properties":
                 {"http_addr": {"$ref": "#/$defs/Address", "default": ":1"}, "format": {"type": "integer", "format": "uint32"}}}},
         });
         let schema = joined(own, &program).expect("joined");
-        assert_eq!(schema["properties"]["config"]["properties"]["gateway"], json!({"$ref": "#/definitions/Gateway"}));
+        assert_eq!(
+            schema["properties"]["config"]["properties"]["gateway"],
+            json!({"$ref": "#/definitions/Gateway"})
+        );
         let gateway = &schema["definitions"]["Gateway"];
-        assert_eq!(gateway["properties"]["http_addr"], json!({"$ref": "#/definitions/Address"}));
+        assert_eq!(
+            gateway["properties"]["http_addr"],
+            json!({"$ref": "#/definitions/Address"})
+        );
         assert_eq!(gateway["properties"]["format"], json!({"type": "integer"}));
         assert!(gateway["properties"].get("enable_event_loop").is_some());
-        assert!(schema["properties"]["config"]["properties"].get("data_dir").is_none());
+        assert!(
+            schema["properties"]["config"]["properties"]
+                .get("data_dir")
+                .is_none()
+        );
         assert!(schema["definitions"].get("probe").is_some());
     }
 }

@@ -25,7 +25,9 @@ pub fn run(update: bool) -> Result<()> {
         let path = workspace::path(&file);
         known.insert(path.clone());
         let present = fs::read_to_string(&path).unwrap_or_default();
-        let Some(difference) = difference(&present, &rendered) else { continue };
+        let Some(difference) = difference(&present, &rendered) else {
+            continue;
+        };
         if update {
             fs::create_dir_all(workspace::path(FOLDER))?;
             fs::write(&path, rendered)?;
@@ -53,7 +55,11 @@ pub fn run(update: bool) -> Result<()> {
 }
 
 fn leftovers(known: &BTreeSet<PathBuf>) -> Result<Vec<PathBuf>> {
-    let Ok(entries) = fs::read_dir(workspace::path(FOLDER)) else { return Ok(Vec::new()) };
-    let paths: Vec<PathBuf> = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    let Ok(entries) = fs::read_dir(workspace::path(FOLDER)) else {
+        return Ok(Vec::new());
+    };
+    let paths: Vec<PathBuf> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
     Ok(paths.into_iter().filter(|path| !known.contains(path)).collect())
 }

@@ -9,6 +9,7 @@
 mod apt;
 mod golang;
 mod manifest;
+mod python;
 mod version;
 
 use std::env;
@@ -73,7 +74,11 @@ pub fn fetch(names: &[String]) -> Result<()> {
 
 /// The text of one file of a published Go module.
 pub fn module_file(module: &str, version: &str, path: &str) -> Result<String> {
-    let name = format!(".scratch-{}-{version}-{}", module.replace('/', "-"), std::process::id());
+    let name = format!(
+        ".scratch-{}-{version}-{}",
+        module.replace('/', "-"),
+        std::process::id()
+    );
     let scratch = Removed::new(Cache::open()?.0.join(name))?;
     golang::module_file(module, version, path, &scratch.0)
 }
@@ -150,10 +155,10 @@ impl Cache {
         if self.is_complete(tool) {
             return Ok(());
         }
-        if tool.kind == Kind::Apt {
-            apt::install(tool)?;
-        } else {
-            self.build(tool)?;
+        match tool.kind {
+            Kind::Apt => apt::install(tool)?,
+            Kind::Pip => python::install(tool, &self.home(tool))?,
+            Kind::GoBuild | Kind::GoInstall => self.build(tool)?,
         }
         if !self.is_complete(tool) {
             bail!(

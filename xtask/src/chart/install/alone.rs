@@ -16,7 +16,13 @@ pub fn run(on: &OnCluster<'_>) -> Result<()> {
     on.secrets(NAMESPACE)?;
     // Slack's two secrets are no keys that anybody could make up.
     on.kubectl(&[
-        "create", "secret", "generic", "carapulse-agent", "--namespace", NAMESPACE, "--from-literal=gateway_token=t",
+        "create",
+        "secret",
+        "generic",
+        "carapulse-agent",
+        "--namespace",
+        NAMESPACE,
+        "--from-literal=gateway_token=t",
         "--from-literal=slack_signing_secret=s",
     ])?;
     for role in ROLES {
@@ -25,9 +31,17 @@ pub fn run(on: &OnCluster<'_>) -> Result<()> {
     let up = images(on)?;
     ensure!(up.len() == ROLES.len(), "deployments: {up:?}");
     let jobs = on.names("jobs", NAMESPACE)?;
-    ensure!(jobs == ["carapulse-migration"], "only the gateway's release migrates: {jobs:?}");
+    ensure!(
+        jobs == ["carapulse-migration"],
+        "only the gateway's release migrates: {jobs:?}"
+    );
 
-    release(on, "upgrade", "orchestrator", &["--set", "orchestrator.image.tag=0.1.1"])?;
+    release(
+        on,
+        "upgrade",
+        "orchestrator",
+        &["--set", "orchestrator.image.tag=0.1.1"],
+    )?;
     for ((name, before), (_, after)) in up.iter().zip(&images(on)?) {
         let moved = name == "carapulse-orchestrator";
         ensure!((before != after) == moved, "{name}: {before} became {after}");
@@ -43,7 +57,18 @@ pub fn run(on: &OnCluster<'_>) -> Result<()> {
 fn release(on: &OnCluster<'_>, verb: &str, role: &str, more: &[&str]) -> Result<()> {
     let (name, own) = (format!("carapulse-{role}"), format!("examples/five/{role}.yaml"));
     let mut arguments = vec![
-        verb, &name, ".", "--namespace", NAMESPACE, "--values", "examples/five/every.yaml", "--values", &own, "--wait", "--timeout", "120s",
+        verb,
+        &name,
+        ".",
+        "--namespace",
+        NAMESPACE,
+        "--values",
+        "examples/five/every.yaml",
+        "--values",
+        &own,
+        "--wait",
+        "--timeout",
+        "120s",
     ];
     arguments.extend(more);
     on.helm(&arguments).map(drop)

@@ -14,20 +14,36 @@ pub fn run(on: &OnCluster<'_>) -> Result<()> {
     on.namespace(NAMESPACE)?;
     on.secrets(NAMESPACE)?;
     on.helm(&[
-        "install", "carapulse", ".", "--namespace", NAMESPACE, "--values", "values-ha.yaml", "--set", "metrics.serviceMonitor.enabled=false",
-        "--set", "metrics.prometheusRule.enabled=false", "--wait", "--timeout", "120s",
+        "install",
+        "carapulse",
+        ".",
+        "--namespace",
+        NAMESPACE,
+        "--values",
+        "values-ha.yaml",
+        "--set",
+        "metrics.serviceMonitor.enabled=false",
+        "--set",
+        "metrics.prometheusRule.enabled=false",
+        "--wait",
+        "--timeout",
+        "120s",
     ])?;
     for (role, spare) in [("gateway", 1), ("tool-router", 1), ("orchestrator", 1)] {
         let name = format!("carapulse-{role}");
         on.wait_for(&format!("the budget of the {role}"), || {
-            Ok(on.get("poddisruptionbudget", NAMESPACE, &name)?["status"]["disruptionsAllowed"] == Value::from(spare))
+            Ok(
+                on.get("poddisruptionbudget", NAMESPACE, &name)?["status"]["disruptionsAllowed"]
+                    == Value::from(spare),
+            )
         })?;
     }
     on.kubectl(&["cordon", "--selector", "kubernetes.io/os=linux"])?;
     let result = evict_two(on);
     on.kubectl(&["uncordon", "--selector", "kubernetes.io/os=linux"])?;
     result?;
-    on.helm(&["uninstall", "carapulse", "--namespace", NAMESPACE, "--wait"]).map(drop)
+    on.helm(&["uninstall", "carapulse", "--namespace", NAMESPACE, "--wait"])
+        .map(drop)
 }
 
 fn evict_two(on: &OnCluster<'_>) -> Result<()> {
@@ -35,7 +51,11 @@ fn evict_two(on: &OnCluster<'_>) -> Result<()> {
         let pods: Vec<String> = on
             .list("pods", NAMESPACE)?
             .iter()
-            .filter(|pod| pod.pointer("/metadata/labels/app.kubernetes.io~1component").and_then(Value::as_str) == Some(role))
+            .filter(|pod| {
+                pod.pointer("/metadata/labels/app.kubernetes.io~1component")
+                    .and_then(Value::as_str)
+                    == Some(role)
+            })
             .map(|pod| text(pod, "metadata/name").to_owned())
             .collect();
         ensure!(pods.len() >= 2, "{role}: {pods:?}");
@@ -43,7 +63,10 @@ fn evict_two(on: &OnCluster<'_>) -> Result<()> {
         let path = eviction(&pods[1]);
         let file = body(on, &pods[1])?;
         let said = on.kubectl_refusal(&["create", "--raw", &path, "--filename", &file])?;
-        ensure!(said.contains("disruption budget"), "{role}: refused, but not by the budget: {said}");
+        ensure!(
+            said.contains("disruption budget"),
+            "{role}: refused, but not by the budget: {said}"
+        );
     }
     say("of each role with a budget one pod is evicted, and the next is refused (429)");
     Ok(())
@@ -51,7 +74,8 @@ fn evict_two(on: &OnCluster<'_>) -> Result<()> {
 
 fn evict(on: &OnCluster<'_>, pod: &str) -> Result<()> {
     let file = body(on, pod)?;
-    on.kubectl(&["create", "--raw", &eviction(pod), "--filename", &file]).map(drop)
+    on.kubectl(&["create", "--raw", &eviction(pod), "--filename", &file])
+        .map(drop)
 }
 
 fn eviction(pod: &str) -> String {

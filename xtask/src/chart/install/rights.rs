@@ -29,7 +29,16 @@ pub fn run(on: &OnCluster<'_>) -> Result<()> {
     on.namespace("shop")?;
     on.secrets(NAMESPACE)?;
     on.helm(&[
-        "install", "carapulse", ".", "--namespace", NAMESPACE, "--set", "rbac.write[0].namespace=shop", "--wait", "--timeout", "120s",
+        "install",
+        "carapulse",
+        ".",
+        "--namespace",
+        NAMESPACE,
+        "--set",
+        "rbac.write[0].namespace=shop",
+        "--wait",
+        "--timeout",
+        "120s",
     ])?;
     every_account_is_listed(on, &table)?;
     let mut wrong = Vec::new();
@@ -48,9 +57,14 @@ pub fn run(on: &OnCluster<'_>) -> Result<()> {
     if !wrong.is_empty() {
         bail!("{}", wrong.join("\n"));
     }
-    say(&format!("{} accounts, {} questions each: as chart/ci/rights.toml says", table.may.len(), table.asked.len()));
+    say(&format!(
+        "{} accounts, {} questions each: as chart/ci/rights.toml says",
+        table.may.len(),
+        table.asked.len()
+    ));
     token_of_a_target(on)?;
-    on.helm(&["uninstall", "carapulse", "--namespace", NAMESPACE, "--wait"]).map(drop)
+    on.helm(&["uninstall", "carapulse", "--namespace", NAMESPACE, "--wait"])
+        .map(drop)
 }
 
 /// An account that nobody thought of is the one with too many rights.
@@ -58,7 +72,10 @@ fn every_account_is_listed(on: &OnCluster<'_>, table: &Table) -> Result<()> {
     for namespace in [NAMESPACE, "shop"] {
         for name in on.names("serviceaccounts", namespace)? {
             let account = format!("{namespace}/{name}");
-            ensure!(table.may.contains_key(&account) || name == "default", "chart/ci/rights.toml does not know {account}");
+            ensure!(
+                table.may.contains_key(&account) || name == "default",
+                "chart/ci/rights.toml does not know {account}"
+            );
         }
     }
     Ok(())
@@ -67,24 +84,55 @@ fn every_account_is_listed(on: &OnCluster<'_>, table: &Table) -> Result<()> {
 fn allowed(on: &OnCluster<'_>, account: &str, question: &str) -> Result<bool> {
     let (namespace, name) = account.split_once('/').context("an account is namespace/name")?;
     let words: Vec<&str> = question.split(' ').collect();
-    let [verb, resource, place] = words[..] else { bail!("`{question}`: expected `verb resource namespace`") };
+    let [verb, resource, place] = words[..] else {
+        bail!("`{question}`: expected `verb resource namespace`")
+    };
     let who = format!("--as=system:serviceaccount:{namespace}:{name}");
-    let within = if place == "*" { "--all-namespaces".to_owned() } else { format!("--namespace={place}") };
+    let within = if place == "*" {
+        "--all-namespaces".to_owned()
+    } else {
+        format!("--namespace={place}")
+    };
     let mut command = on.kubectl_command(&["auth", "can-i", verb, resource, &who, &within, "--quiet"])?;
     Ok(command.output()?.status.success())
 }
 
 /// What docs/kubernetes.md tells people to do: a token of the reader, in a kubeconfig, reads pods and no Secrets.
 fn token_of_a_target(on: &OnCluster<'_>) -> Result<()> {
-    let token = on.kubectl(&["create", "token", "carapulse-reader", "--namespace", NAMESPACE, "--duration=1h"])?;
+    let token = on.kubectl(&[
+        "create",
+        "token",
+        "carapulse-reader",
+        "--namespace",
+        NAMESPACE,
+        "--duration=1h",
+    ])?;
     let token = format!("--token={}", token.trim());
     // The administrator's own credential must not be in the way of the token.
-    let view = on.kubectl(&["config", "view", "--raw", "--minify", "--output=jsonpath={.clusters[0].cluster.server}"])?;
+    let view = on.kubectl(&[
+        "config",
+        "view",
+        "--raw",
+        "--minify",
+        "--output=jsonpath={.clusters[0].cluster.server}",
+    ])?;
     let empty = on.folder.join("nobody");
     fs::write(&empty, "")?;
     let empty = format!("--kubeconfig={}", empty.display());
     let server = format!("--server={view}");
-    let as_reader = |resource: &'static str| [&empty, &server, &token, "--insecure-skip-tls-verify", "get", resource, "--namespace", "shop"].map(str::to_owned);
+    let as_reader = |resource: &'static str| {
+        [
+            &empty,
+            &server,
+            &token,
+            "--insecure-skip-tls-verify",
+            "get",
+            resource,
+            "--namespace",
+            "shop",
+        ]
+        .map(str::to_owned)
+    };
     let words = as_reader("pods");
     on.kubectl(&words.each_ref().map(String::as_str))?;
     let words = as_reader("secrets");

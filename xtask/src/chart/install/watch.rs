@@ -27,9 +27,20 @@ impl Watches {
         let mut watches = Self { running: Vec::new() };
         for kind in kinds {
             let file = on.folder.join(format!("watch-{namespace}-{kind}.json"));
-            let arguments = ["get", kind, "--namespace", namespace, "--watch", "--output-watch-events", "--output=json"];
+            let arguments = [
+                "get",
+                kind,
+                "--namespace",
+                namespace,
+                "--watch",
+                "--output-watch-events",
+                "--output=json",
+            ];
             let mut command = on.kubectl_command(&arguments)?;
-            let child = command.stdout(File::create(&file)?).spawn().context("kubectl get --watch")?;
+            let child = command
+                .stdout(File::create(&file)?)
+                .spawn()
+                .context("kubectl get --watch")?;
             watches.running.push((child, file));
         }
         // Each answers first with what is there: something that is known to be there is waited for.
@@ -48,7 +59,9 @@ impl Watches {
             child.wait()?;
             for event in events(&fs::read_to_string(&*file)?) {
                 let object = &event["object"];
-                let version = text(object, "metadata/resourceVersion").parse().context("resourceVersion")?;
+                let version = text(object, "metadata/resourceVersion")
+                    .parse()
+                    .context("resourceVersion")?;
                 let name = format!("{}/{}", text(object, "kind"), text(object, "metadata/name"));
                 seen.entry(name).or_default().push((version, event));
             }
@@ -63,8 +76,12 @@ impl Watches {
     /// Makes a small object of the kind and waits until the watch tells of it.
     fn mark(&self, on: &OnCluster<'_>, namespace: &str, kind: &str, name: &str) -> Result<()> {
         let manifest = match kind {
-            "serviceaccounts" => format!("{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: {name}, namespace: {namespace}}}}}"),
-            "secrets" => format!("{{apiVersion: v1, kind: Secret, metadata: {{name: {name}, namespace: {namespace}}}}}"),
+            "serviceaccounts" => format!(
+                "{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: {name}, namespace: {namespace}}}}}"
+            ),
+            "secrets" => format!(
+                "{{apiVersion: v1, kind: Secret, metadata: {{name: {name}, namespace: {namespace}}}}}"
+            ),
             "networkpolicies" => format!(
                 "{{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {{name: {name}, namespace: {namespace}}}, spec: {{podSelector: {{}}}}}}"
             ),
@@ -77,7 +94,8 @@ impl Watches {
         };
         on.apply(&format!("{name}.yaml"), &manifest)?;
         self.told(kind, name)?;
-        on.kubectl(&["delete", kind, name, "--namespace", namespace]).map(drop)
+        on.kubectl(&["delete", kind, name, "--namespace", namespace])
+            .map(drop)
     }
 
     fn mark_job(&self, on: &OnCluster<'_>, namespace: &str, name: &str) -> Result<()> {
@@ -87,12 +105,14 @@ impl Watches {
         );
         on.apply(&format!("{name}.yaml"), &manifest)?;
         self.told("jobs", name)?;
-        on.kubectl(&["delete", "jobs", name, "--namespace", namespace]).map(drop)
+        on.kubectl(&["delete", "jobs", name, "--namespace", namespace])
+            .map(drop)
     }
 
     fn told(&self, kind: &str, name: &str) -> Result<()> {
         let file = self.running.iter().map(|(_, file)| file).find(|file| {
-            file.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with(&format!("-{kind}")))
+            file.file_stem()
+                .is_some_and(|stem| stem.to_string_lossy().ends_with(&format!("-{kind}")))
         });
         let file = file.with_context(|| format!("{kind} are not watched"))?;
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -117,7 +137,10 @@ impl Drop for Watches {
 
 /// The events of a watch; the last may be cut off.
 fn events(text: &str) -> Vec<Value> {
-    Deserializer::from_str(text).into_iter::<Value>().map_while(Result::ok).collect()
+    Deserializer::from_str(text)
+        .into_iter::<Value>()
+        .map_while(Result::ok)
+        .collect()
 }
 
 #[cfg(test)]

@@ -25,7 +25,10 @@ pub struct Party {
 
 impl Party {
     pub fn namespace_labels(&self) -> Labels {
-        let name = self.namespace.iter().map(|name| ("kubernetes.io/metadata.name".to_owned(), name.clone()));
+        let name = self
+            .namespace
+            .iter()
+            .map(|name| ("kubernetes.io/metadata.name".to_owned(), name.clone()));
         name.collect()
     }
 }
@@ -37,8 +40,18 @@ pub fn parties(rendered: &[Value]) -> Vec<Party> {
         other("stranger", NAMESPACE, &[("app", "stranger")], &["80"]),
         other("postgres", NAMESPACE, &[("app", "postgres")], &["5432"]),
         other("elsewhere", "shop", &[("app", "shop")], &["8080"]),
-        other("prometheus", "monitoring", &[("app.kubernetes.io/name", "prometheus")], &["9090"]),
-        other("dns", "kube-system", &[("k8s-app", "kube-dns")], &["53", "53/UDP"]),
+        other(
+            "prometheus",
+            "monitoring",
+            &[("app.kubernetes.io/name", "prometheus")],
+            &["9090"],
+        ),
+        other(
+            "dns",
+            "kube-system",
+            &[("k8s-app", "kube-dns")],
+            &["53", "53/UDP"],
+        ),
         outside("s3", [52, 216, 10, 1], &["443"]),
         outside("metadata", [169, 254, 169, 254], &["80", "443"]),
         outside("private", [10, 20, 1, 5], &["443", "5432", "6443", "9000"]),
@@ -51,11 +64,15 @@ fn pod(object: &Value) -> Option<Party> {
     let template = object.pointer("/spec/template")?;
     let labels: Labels = serde_json::from_value(template.pointer("/metadata/labels")?.clone()).ok()?;
     let containers = template.pointer("/spec/containers")?.as_array()?;
-    let ports = containers.iter().flat_map(|container| container["ports"].as_array().into_iter().flatten());
+    let ports = containers
+        .iter()
+        .flat_map(|container| container["ports"].as_array().into_iter().flatten());
     Some(Party {
         name: labels.get("app.kubernetes.io/component")?.clone(),
         namespace: Some(text(object, "metadata/namespace").to_owned()),
-        ports: ports.filter_map(|port| Some(port["containerPort"].as_u64()?.to_string())).collect(),
+        ports: ports
+            .filter_map(|port| Some(port["containerPort"].as_u64()?.to_string()))
+            .collect(),
         labels,
         address: None,
         guarded: true,
@@ -66,7 +83,10 @@ fn other(name: &str, namespace: &str, labels: &[(&str, &str)], ports: &[&str]) -
     Party {
         name: name.to_owned(),
         namespace: Some(namespace.to_owned()),
-        labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+        labels: labels
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect(),
         address: None,
         ports: ports.iter().map(|port| (*port).to_owned()).collect(),
         guarded: false,
@@ -74,7 +94,11 @@ fn other(name: &str, namespace: &str, labels: &[(&str, &str)], ports: &[&str]) -
 }
 
 fn outside(name: &str, address: [u8; 4], ports: &[&str]) -> Party {
-    Party { namespace: None, address: Some(address.into()), ..other(name, "", &[], ports) }
+    Party {
+        namespace: None,
+        address: Some(address.into()),
+        ..other(name, "", &[], ports)
+    }
 }
 
 /// A label selector; an empty one selects everything.
@@ -85,7 +109,9 @@ pub fn selects(selector: &Value, labels: &Labels) -> bool {
     let mut expressions = expressions.map(|expression| {
         let found = labels.get(expression["key"].as_str().unwrap_or_default());
         let listed = expression["values"].as_array().into_iter().flatten();
-        let listed = listed.into_iter().any(|value| value.as_str() == found.map(String::as_str));
+        let listed = listed
+            .into_iter()
+            .any(|value| value.as_str() == found.map(String::as_str));
         match expression["operator"].as_str() {
             Some("In") => listed,
             Some("NotIn") => !listed,
@@ -99,7 +125,10 @@ pub fn selects(selector: &Value, labels: &Labels) -> bool {
 
 /// Whether an address lies in a block, and in none of its exceptions.
 pub fn within(block: &Value, address: Ipv4Addr) -> bool {
-    let lies_in = |cidr: Option<&str>| cidr.and_then(network).is_some_and(|(base, mask)| u32::from(address) & mask == base & mask);
+    let lies_in = |cidr: Option<&str>| {
+        cidr.and_then(network)
+            .is_some_and(|(base, mask)| u32::from(address) & mask == base & mask)
+    };
     let mut except = block["except"].as_array().into_iter().flatten();
     lies_in(block["cidr"].as_str()) && !except.any(|cidr| lies_in(cidr.as_str()))
 }
