@@ -1,6 +1,6 @@
 //! Helm, run on the chart; what it renders, as objects.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -37,7 +37,6 @@ impl Helm {
         command.current_dir(&self.chart).args(verb).stdin(Stdio::null());
         command
     }
-
 
     /// What an entry of the matrix renders to, for one version of Kubernetes.
     pub fn template(&self, entry: &Entry, kube_version: &str) -> Result<String> {
