@@ -5,6 +5,7 @@ mod ci;
 mod cli;
 mod db;
 mod generate;
+mod images;
 mod kube;
 mod policy;
 mod report;
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Task::Gen { check } => generate::run(check),
         Task::Db(command) => db::run(&command),
         Task::Policy => policy::run(),
+        Task::Images { command } => images::run(command.as_ref()),
         Task::Bench { arguments } => bench::run(&arguments),
     };
     match result {

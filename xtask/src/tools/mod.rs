@@ -6,10 +6,10 @@
 //! all (built aside, then renamed); what cannot be had is named with the reason.
 //! Not here: starting any of them (`kube`, the end-to-end tests).
 
-mod apt;
+pub mod apt;
 mod golang;
 mod manifest;
-mod version;
+pub mod version;
 
 use std::env;
 use std::fs::{self, File};
