@@ -73,6 +73,7 @@ RUN CARGO_TARGET_DIR="${REBUILD_TARGET}" \
 FROM ${DEBIAN_IMAGE} AS tools
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates curl gpg unzip \
+    && apt-get clean \
     && rm -rf /var/lib/apt/lists/*
 ARG TARGETARCH
 ARG KUBECTL_VERSION=v1.37.2
@@ -85,6 +86,8 @@ ARG GLAB_VERSION=1.109.0
 ARG AWSCLI_VERSION=2.36.40
 # `fail`: an image without one of them is not built. `report`: the image's manifest names it as missing.
 ARG TOOLS_MISSING=fail
+# `local`: nothing is downloaded, only docker/tools/local is looked at.
+ARG TOOLS_FROM=vendor
 COPY docker/tools/ /tmp/tools/
 RUN sh /tmp/tools/install.sh && cat /opt/carapulse/tools/manifest.txt
 
@@ -93,6 +96,7 @@ RUN sh /tmp/tools/install.sh && cat /opt/carapulse/tools/manifest.txt
 FROM ${DEBIAN_IMAGE} AS base
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends ca-certificates \
+    && apt-get clean \
     && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log \
     && groupadd --gid 10001 carapulse \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/carapulse --shell /usr/sbin/nologin carapulse \
@@ -114,6 +118,7 @@ LABEL org.opencontainers.image.source="https://github.com/carapulse/carapulse" \
 FROM base AS base-tools
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git \
+    && apt-get clean \
     && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log
 COPY --from=tools /opt/carapulse/tools /opt/carapulse/tools
 

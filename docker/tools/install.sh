@@ -1,8 +1,8 @@
 #!/bin/sh
 # Fills /opt/carapulse/tools with the command lines that actions call, and writes which are there.
 #
-# In: the versions as <NAME>_VERSION, TARGETARCH, TOOLS_MISSING (fail|report), and beside this script
-# local/<arch>/<name>: programs that are taken as they are instead of being downloaded.
+# In: the versions as <NAME>_VERSION, TARGETARCH, TOOLS_MISSING (fail|report), TOOLS_FROM (vendor|local: nothing is
+# downloaded), and beside this script local/<arch>/<name>: programs that are taken as they are instead of the vendor's.
 # Out: bin/<name>, and manifest.txt: name, version as the program says it, where it is from, its sha256; a tool that is
 # not there has the version `missing` and the reason.
 # Always: a download is checked against what the vendor publishes for that version (a file of sums; AWS: its signature).
@@ -11,7 +11,7 @@ set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
 arch=${TARGETARCH:-$(dpkg --print-architecture)}
-dest=/opt/carapulse/tools
+dest=${TOOLS_DEST:-/opt/carapulse/tools}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export HOME="$work"
@@ -139,6 +139,10 @@ for tool in kubectl helm argocd vault boundary gh glab aws; do
     if [ -f "$here/local/$arch/$tool" ]; then
         install -m 0755 "$here/local/$arch/$tool" "$dest/bin/$tool"
         source=local
+    elif [ "${TOOLS_FROM:-vendor}" = local ]; then
+        row "$tool" missing "not in the local folder" -
+        missing="$missing $tool"
+        continue
     elif vendor "$tool"; then
         [ "$tool" = aws ] || install -m 0755 "$work/$tool" "$dest/bin/$tool"
         source=vendor

@@ -49,6 +49,10 @@ pub enum Task {
     Policy,
     /// The five container images; with no command: build all, then run each one's health check
     Images {
+        /// This machine reaches package registries only: stand-ins for the bases, and of the command lines what
+        /// docker/tools/local has
+        #[arg(long, global = true)]
+        packages_only: bool,
         #[command(subcommand)]
         command: Option<ImagesCommand>,
     },
@@ -64,9 +68,6 @@ pub enum Task {
 pub enum ImagesCommand {
     /// Build them, as localhost/carapulse/<role>:dev
     Build {
-        /// Ask no registry for the bases: make stand-ins where they are not there
-        #[arg(long)]
-        stand_ins: bool,
         /// Only these
         targets: Vec<String>,
     },

@@ -30,7 +30,10 @@ fn main() -> ExitCode {
         Task::Gen { check } => generate::run(check),
         Task::Db(command) => db::run(&command),
         Task::Policy => policy::run(),
-        Task::Images { command } => images::run(command.as_ref()),
+        Task::Images {
+            packages_only,
+            command,
+        } => images::run(packages_only, command.as_ref()),
         Task::Bench { arguments } => bench::run(&arguments),
     };
     match result {

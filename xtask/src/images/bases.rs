@@ -23,8 +23,8 @@ const BUILDER: &str = include_str!("stand-in-rust.Dockerfile");
 /// The file of root certificates, where Debian keeps it.
 const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
 
-/// Build arguments that name the bases; with podman the bases are then there. `stand_ins`: ask no registry.
-pub fn ensure(engine: &Engine, file: &Dockerfile, stand_ins: bool) -> Result<Vec<(String, String)>> {
+/// Build arguments that name the bases; with podman the bases are then there. `packages_only`: ask no registry.
+pub fn ensure(engine: &Engine, file: &Dockerfile, packages_only: bool) -> Result<Vec<(String, String)>> {
     let mut arguments = Vec::new();
     if !engine.is_podman() {
         return Ok(arguments);
@@ -38,7 +38,7 @@ pub fn ensure(engine: &Engine, file: &Dockerfile, stand_ins: bool) -> Result<Vec
             arguments.push((name.to_owned(), tagged.to_owned()));
             continue;
         }
-        if !stand_ins && quiet(&mut engine.command(&["pull", "--quiet", reference])) {
+        if !packages_only && quiet(&mut engine.command(&["pull", "--quiet", reference])) {
             continue;
         }
         say(&format!("{tagged}: no registry gives it; making a stand-in"));

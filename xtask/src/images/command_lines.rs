@@ -164,7 +164,7 @@ fn architecture() -> Result<&'static str> {
     }
 }
 
-fn rows(text: &str) -> Result<Vec<Row>> {
+pub(super) fn rows(text: &str) -> Result<Vec<Row>> {
     let mut lines = text.lines();
     if lines.next() != Some("name\tversion\tsource\tsha256") {
         bail!("{IN_IMAGE} does not begin with its heading:\n{text}");

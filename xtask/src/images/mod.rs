@@ -12,6 +12,8 @@ mod check;
 mod command_lines;
 mod dockerfile;
 mod engine;
+#[cfg(test)]
+mod install_tests;
 mod lint;
 mod manifest;
 mod pin;
@@ -31,14 +33,15 @@ use dockerfile::Dockerfile;
 use engine::{Build, Engine};
 use manifest::Manifest;
 
-/// Runs `xtask images …`; with no command: build all, then check all.
-pub fn run(command: Option<&ImagesCommand>) -> Result<()> {
+/// Runs `xtask images …`; with no command: build all, then check all. `packages_only`: this machine reaches package
+/// registries, but neither a registry of images nor the vendors of the command lines.
+pub fn run(packages_only: bool, command: Option<&ImagesCommand>) -> Result<()> {
     match command {
         None => {
-            build(&[], false)?;
+            build(&[], packages_only)?;
             check(&[])
         }
-        Some(ImagesCommand::Build { stand_ins, targets }) => build(targets, *stand_ins),
+        Some(ImagesCommand::Build { targets }) => build(targets, packages_only),
         Some(ImagesCommand::Check { targets }) => check(targets),
         Some(ImagesCommand::Size) => {
             let manifest = manifest::load()?;
@@ -48,7 +51,7 @@ pub fn run(command: Option<&ImagesCommand>) -> Result<()> {
         Some(ImagesCommand::Reproduce { full }) => {
             let file = linted()?;
             let engine = Engine::find()?;
-            let bases = bases::ensure(&engine, &file, false)?;
+            let bases = bases::ensure(&engine, &file, packages_only)?;
             reproduce::run(&engine, &bases, *full)
         }
         Some(ImagesCommand::Pin) => pin::run(),
@@ -73,15 +76,19 @@ fn linted() -> Result<Dockerfile> {
     Ok(file)
 }
 
-fn build(targets: &[String], stand_ins: bool) -> Result<()> {
+fn build(targets: &[String], packages_only: bool) -> Result<()> {
     let file = linted()?;
     let manifest = manifest::load()?;
     let chosen = manifest.select(targets)?;
     let engine = Engine::find()?;
     say(&format!("images are built by {}", engine.name()));
-    let mut arguments = bases::ensure(&engine, &file, stand_ins)?;
+    let mut arguments = bases::ensure(&engine, &file, packages_only)?;
     arguments.extend(revision()?);
     arguments.push(("TOOLS_MISSING".to_owned(), "report".to_owned()));
+    if packages_only {
+        command_lines::fill()?;
+        arguments.push(("TOOLS_FROM".to_owned(), "local".to_owned()));
+    }
     for image in chosen {
         let tag = tag(&image.name);
         step(&format!("building {tag}"), || {
