@@ -7,6 +7,7 @@ mod cli;
 mod coverage;
 mod db;
 mod generate;
+mod images;
 mod kube;
 mod lint;
 mod policy;
@@ -37,6 +38,10 @@ fn main() -> ExitCode {
         Task::Db(command) => db::run(&command),
         Task::Policy => policy::run(),
         Task::Chart(command) => chart::run(&command),
+        Task::Images {
+            packages_only,
+            command,
+        } => images::run(packages_only, command.as_ref()),
         Task::Bench { arguments } => bench::run(&arguments),
     };
     match result {

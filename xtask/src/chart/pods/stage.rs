@@ -16,7 +16,7 @@ use super::{line, manifest};
 use crate::chart::configuration;
 use crate::chart::helm::{Helm, KUBE_VERSION, objects, text};
 use crate::chart::matrix::Entry;
-use crate::images::{Engine, postgres};
+use crate::images::{Dockerfile, Engine, postgres};
 use crate::report::{both_streams, capture, last_lines, say};
 
 /// Who has which address of the network's.
@@ -129,7 +129,7 @@ impl Stage {
     }
 
     fn database(&self) -> Result<()> {
-        postgres::ensure(&self.engine)?;
+        postgres::ensure(&self.engine, &Dockerfile::read()?)?;
         let secrets = self.folder.join("database/secrets");
         fs::create_dir_all(&secrets)?;
         let password = secrets.join("db_owner_password");
