@@ -165,7 +165,7 @@ volumes:
   # One directory, without subPath: a changed Secret reaches the running pod.
   - name: config
     projected:
-      defaultMode: 0440
+      defaultMode: 288 # 0440
       sources:
         - secret:
             name: {{ include "carapulse.rolename" . }}-config
@@ -197,7 +197,7 @@ volumes:
   - name: credentials
     secret:
       secretName: {{ $settings.credentialsSecret }}
-      defaultMode: 0440
+      defaultMode: 288 # 0440
   {{- end }}
   {{- with $settings.extraVolumes }}
   {{- tpl (toYaml .) $root | nindent 2 }}

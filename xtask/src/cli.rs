@@ -109,7 +109,11 @@ pub enum ChartCommand {
     /// Install, upgrade, roll back on a real API server with simulated nodes
     Install,
     /// Run the rendered pods with podman and the real images
-    Pods,
+    Pods {
+        /// The tag of the images localhost/carapulse/<role>
+        #[arg(long, default_value = "dev")]
+        tag: String,
+    },
     /// Everything but `pods`
     All,
 }

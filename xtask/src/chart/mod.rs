@@ -36,7 +36,7 @@ pub fn run(command: &ChartCommand) -> Result<()> {
         ChartCommand::Reach => reach::run(),
         ChartCommand::Docs { check } => docs::run(*check),
         ChartCommand::Install => install::run(),
-        ChartCommand::Pods => pods::run(),
+        ChartCommand::Pods { tag } => pods::run(tag),
         ChartCommand::All => all(),
     }
 }

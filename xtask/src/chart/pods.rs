@@ -24,9 +24,9 @@ const ROLES: [&str; 4] = ["sandbox", "tool-router", "orchestrator", "gateway"];
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Runs it; everything that was started is removed at the end, however it ends.
-pub fn run() -> Result<()> {
-    let stage = Stage::new()?;
-    let rendered = stage.render()?;
+pub fn run(tag: &str) -> Result<()> {
+    let stage = Stage::new(tag)?;
+    let rendered = stage.render(tag)?;
     step("the migration, on an empty database", || {
         let job = find(&rendered, "Job", "carapulse-migration")?;
         stage.play(&rendered, job)?;
@@ -95,12 +95,13 @@ fn containers(object: &Value) -> Result<&Vec<Value>> {
 fn until(stage: &Stage, role: &str, what: &str, holds: impl Fn() -> Result<bool>) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let last = holds();
-        if matches!(last, Ok(true)) {
-            return Ok(());
-        }
+        let last = match holds() {
+            Ok(true) => return Ok(()),
+            Ok(false) => "another status than 200".to_owned(),
+            Err(error) => error.to_string(),
+        };
         if Instant::now() > deadline {
-            bail!("{role}: {what} does not pass ({last:?}); its log:\n{}", stage.log(role));
+            bail!("{role}: {what} does not pass ({last}); its log:\n{}", stage.log(role));
         }
         thread::sleep(Duration::from_millis(200));
     }

@@ -10,6 +10,8 @@ use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use crate::chart::helm::{find, text};
@@ -44,10 +46,11 @@ pub fn pod(rendered: &[Value], workload: &Value, hosts: &[(String, String)], fol
     }))
 }
 
-/// Secrets that a pod refers to by itself (`secretKeyRef`), with the values as podman wants them.
+/// A Secret that a pod refers to by itself (`secretKeyRef`), as podman keeps it: each key's value in base64.
 pub fn secret(rendered: &[Value], name: &str) -> Result<Value> {
-    let secret = find(rendered, "Secret", name)?;
-    Ok(json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": secret["stringData"]}))
+    let values = find(rendered, "Secret", name)?["stringData"].as_object().context("a Secret with values")?;
+    let encoded = values.iter().map(|(key, value)| (key.clone(), json!(BASE64_STANDARD.encode(value.as_str().unwrap_or_default()))));
+    Ok(Value::Object(encoded.collect()))
 }
 
 /// The files of a projected volume, from the rendered Secrets.

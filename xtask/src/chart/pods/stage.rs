@@ -30,6 +30,9 @@ const HOSTS: [(&str, u8); 7] = [
     ("carapulse-test", 16),
 ];
 
+/// The pod that refers to a Secret by itself, and that Secret.
+const MIGRATION: &str = "carapulse-migration";
+
 /// One run.
 pub struct Stage {
     engine: Engine,
@@ -41,11 +44,11 @@ pub struct Stage {
 
 impl Stage {
     /// A network with a database in it; keys and a values file.
-    pub fn new() -> Result<Self> {
+    pub fn new(tag: &str) -> Result<Self> {
         let engine = Engine::find()?;
         ensure!(engine.is_podman(), "podman is needed: Docker has no `kube play`");
         for role in super::ROLES {
-            let image = format!("localhost/carapulse/{role}:dev");
+            let image = format!("localhost/carapulse/{role}:{tag}");
             ensure!(engine.has_image(&image), "{image} is missing: `cargo xtask images build`");
         }
         let name = format!("carapulse-pods-{}", process::id());
@@ -62,16 +65,16 @@ impl Stage {
     }
 
     /// What the chart renders, with the keys and the images of this machine.
-    pub fn render(&self) -> Result<Vec<Value>> {
+    pub fn render(&self, tag: &str) -> Result<Vec<Value>> {
         let values = self.folder.join("values.yaml");
-        fs::write(
-            &values,
-            "global: { image: { registry: localhost, tag: dev, pullPolicy: Never } }\n\
-             gateway: { image: { repository: carapulse/gateway } }\n\
-             toolRouter: { image: { repository: carapulse/tool-router } }\n\
-             orchestrator: { image: { repository: carapulse/orchestrator } }\n\
-             sandbox: { image: { repository: carapulse/sandbox } }\n",
-        )?;
+        let images = format!(
+            "global: {{ image: {{ registry: localhost, tag: {tag}, pullPolicy: Never }} }}\n\
+             gateway: {{ image: {{ repository: carapulse/gateway }} }}\n\
+             toolRouter: {{ image: {{ repository: carapulse/tool-router }} }}\n\
+             orchestrator: {{ image: {{ repository: carapulse/orchestrator }} }}\n\
+             sandbox: {{ image: {{ repository: carapulse/sandbox }} }}\n",
+        );
+        fs::write(&values, images)?;
         let files = vec![values, self.folder.join("init/chart/values-secrets.yaml")];
         let entry = Entry { name: "pods".to_owned(), files };
         objects(&Helm::find()?.template(&entry, KUBE_VERSION)?)
@@ -83,13 +86,13 @@ impl Stage {
         let hosts: Vec<(String, String)> =
             HOSTS.iter().map(|(host, last)| ((*host).to_owned(), format!("{}.{last}", self.network))).collect();
         let pod = manifest::pod(rendered, workload, &hosts, &self.folder.join(name))?;
-        let mut text = format!("{}\n", serde_json::to_string_pretty(&pod)?);
-        if name == "carapulse-migration" {
-            let secret = serde_json::to_string_pretty(&manifest::secret(rendered, name)?)?;
-            text = format!("{secret}\n---\n{text}");
-        }
         let file = self.folder.join(format!("{name}.yaml"));
-        fs::write(&file, text)?;
+        fs::write(&file, serde_json::to_string_pretty(&pod)?)?;
+        if name == MIGRATION {
+            let secret = self.folder.join("secret.json");
+            fs::write(&secret, manifest::secret(rendered, name)?.to_string())?;
+            capture(self.engine.command(&["secret", "create", MIGRATION]).arg(&secret))?;
+        }
         let mut play = self.engine.command(&["kube", "play", "--network", &self.name, "--ip", &self.address(name)?]);
         capture(play.arg(&file)).map(drop)
     }
@@ -174,8 +177,8 @@ impl Drop for Stage {
             remove(&["pod", "rm", "--force", "--time=5", host]);
         }
         remove(&["rm", "--force", "--ignore", &format!("{}-postgres", self.name)]);
-        if self.folder.join("carapulse-migration.yaml").exists() {
-            remove(&["secret", "rm", "carapulse-migration"]);
+        if self.folder.join("secret.json").exists() {
+            remove(&["secret", "rm", MIGRATION]);
         }
         remove(&["network", "rm", &self.name]);
         if let Err(error) = fs::remove_dir_all(&self.folder) {
