@@ -114,8 +114,7 @@ impl<'a> Stage<'a> {
         ];
         capture(self.engine.command(&own).args(["10001:10001", "/etc/carapulse"]))?;
         let mut init = self.engine.command(&["run", "--rm"]);
-        init.args(CONFINED)
-            .args([&etc, "--env=CARAPULSE_CONFIG=", &gateway]);
+        init.args(CONFINED).args([&etc, &gateway]);
         capture(init.args(["init", "/etc/carapulse"]))?;
 
         let database = self.container("postgres");
