@@ -114,8 +114,7 @@ impl<'a> Stage<'a> {
         ];
         capture(self.engine.command(&own).args(["10001:10001", "/etc/carapulse"]))?;
         let mut init = self.engine.command(&["run", "--rm"]);
-        init.args(CONFINED)
-            .args([&etc, "--env=CARAPULSE_CONFIG=", &gateway]);
+        init.args(CONFINED).args([&etc, &gateway]);
         capture(init.args(["init", "/etc/carapulse"]))?;
 
         let database = self.container("postgres");
@@ -229,11 +228,16 @@ impl Drop for Stage<'_> {
     fn drop(&mut self) {
         let names = |what: &str, template: &str| {
             let filter = format!("name={}", self.name);
-            let flag = if what == "container" { "--all" } else { "--quiet" };
             let mut list = self
                 .engine
-                .command(&[what, "ls", flag, "--filter", &filter, "--format", template]);
-            capture(&mut list).unwrap_or_default()
+                .command(&[what, "ls", "--filter", &filter, "--format", template]);
+            if what == "container" {
+                list.arg("--all");
+            }
+            capture(&mut list).unwrap_or_else(|error| {
+                say(&format!("cannot list what is to be removed: {error:#}"));
+                String::new()
+            })
         };
         for (what, template) in [
             ("container", "{{.Names}}"),
@@ -249,7 +253,7 @@ impl Drop for Stage<'_> {
     }
 }
 
-/// `Uid:	10001	10001	10001	10001` as `10001 10001 10001 10001`.
+/// The value of `Uid: 10001 10001 10001 10001`, whatever lies between the numbers.
 fn status_line(status: &str, key: &str) -> Option<String> {
     let line = status.lines().find_map(|line| {
         let (name, rest) = line.split_once(':')?;

@@ -151,12 +151,15 @@ impl Place {
     }
 
     fn install(&self, missing: &str, from: &str) -> Output {
-        let path = std::env::var("PATH").expect("there is a PATH");
+        let path = std::env::var_os("PATH").expect("there is a PATH");
         let mut command = Command::new("sh");
         command
             .arg(self.0.path().join("tools/install.sh"))
             .envs(VERSIONS.iter().copied());
-        command.env("PATH", format!("{}:{path}", self.0.path().join("path").display()));
+        command.env(
+            "PATH",
+            format!("{}:{}", self.0.path().join("path").display(), path.display()),
+        );
         command
             .env("VENDOR", self.vendor())
             .env("TOOLS_DEST", self.dest());

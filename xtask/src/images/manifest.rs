@@ -84,8 +84,7 @@ mod tests {
         let manifest = load().expect("it is valid");
         let error = manifest
             .select(&["canvas".to_owned()])
-            .err()
-            .expect("no such image");
+            .expect_err("no such image");
         assert!(error.to_string().contains("`canvas`"), "{error}");
         assert_eq!(manifest.select(&[]).expect("all").len(), 5);
     }
