@@ -36,7 +36,7 @@ pub use objects::{Objects, S3Section};
 pub use orchestrator::Orchestrator;
 pub use sandbox::{Sandbox, SandboxProfile};
 pub use secret::{SecretError, resolve};
-pub use tool_router::{SandboxChoice, ToolRouter};
+pub use tool_router::{Egress, SandboxChoice, ToolRouter};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
