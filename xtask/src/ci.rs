@@ -5,7 +5,7 @@
 use anyhow::{Result, bail};
 
 use crate::report::{run as run_command, say, step};
-use crate::{generate, test, tidy, workspace};
+use crate::{generate, squawk, test, tidy, workspace};
 
 type Part = (&'static str, fn() -> Result<()>);
 
@@ -13,6 +13,7 @@ const QUICK: &[Part] = &[("format", format), ("tidy", tidy::run)];
 const FULL: &[Part] = &[
     ("clippy", clippy),
     ("generated files", check_generated),
+    ("migrations", squawk::run),
     ("tests", all_tests),
 ];
 

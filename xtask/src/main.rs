@@ -8,6 +8,7 @@ mod generate;
 mod kube;
 mod policy;
 mod report;
+mod squawk;
 mod test;
 mod tidy;
 mod tools;
