@@ -86,7 +86,7 @@ async fn execute(world: &World, database: &Database, folder: &Folder) -> anyhow:
             runner: Runner::local(LocalConfig::default()),
             catalog: Arc::clone(&world.catalog),
             engine: Arc::clone(&world.engine),
-            keys: keys(),
+            keys: keys().into(),
         },
         world.operator.id(),
         tools::Settings::default(),

@@ -28,7 +28,7 @@ pub use brake::Brake;
 pub use database::{Database, RoleLogin};
 pub use error::Error;
 pub use gateway::Gateway;
-pub use keys::{KeyError, Secrets, decode_key, public_bytes, signing_key, verifying_key};
+pub use keys::{KeyError, Secrets, decode_key, public_bytes, signing_key, verifying_key, verifying_keys};
 pub use load::{Config, Sources, cache_dir};
 pub use log::{Log, LogFormat};
 pub use notify::Notify;

@@ -12,6 +12,7 @@ mod id;
 mod op;
 pub mod plan;
 mod risk;
+mod rotating;
 pub mod run;
 mod secret;
 mod target;
@@ -25,5 +26,6 @@ pub use id::{
 };
 pub use op::{Actor, ActorKind, Ids, OpCtx, Role, TenantId, TenantIdError};
 pub use risk::{EffectKind, Guard, Risk, Tier};
+pub use rotating::{GRACE, Rotating};
 pub use secret::{SecretRef, SecretRefError};
 pub use target::{ContextRef, GitPlace, KubernetesPlace, Target, TargetMode};

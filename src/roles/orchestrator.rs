@@ -9,8 +9,8 @@ use super::{Health, Listening, OnFailure, Parts, keys, listen, policy, tools};
 use crate::{
     approval,
     audit::{self, Sequencer, sequencer},
-    config::{Brake, Notify, Objects, Orchestrator, resolve},
-    domain::{Actor, OpCtx, TenantId},
+    config::{Brake, Notify, Orchestrator, resolve},
+    domain::{Actor, OpCtx, Rotating, TenantId},
     execution,
     investigation::{self, Investigator},
     notify::{Courier, Receiver},
@@ -93,9 +93,8 @@ fn investigate(parts: &Parts, investigator: Investigator) {
 
 async fn sequence(parts: &Parts, owner: Uuid) -> anyhow::Result<()> {
     let db = parts.databases.pool(DbRole::Sequencer).await?;
-    let objects: Objects = parts.config.get()?;
-    let objects = objects.open(parts.config.data_dir())?;
-    let key = keys::checkpoint(&parts.config)?;
+    let objects = keys::objects(parts)?;
+    let key = keys::checkpoint(parts)?;
     parts
         .lifecycle
         .spawn("sequencer", OnFailure::Restart, move |stop| {
@@ -144,19 +143,7 @@ fn expire(parts: &Parts, db: &Db, owner: Uuid, every_secs: u64) {
 }
 
 fn deliver(parts: &Parts, db: &Db, owner: Uuid) -> anyhow::Result<()> {
-    let notify: Notify = parts.config.get()?;
-    let receiver = match (&notify.webhook_url, &notify.pagerduty_routing_key) {
-        (_, Some(key)) => Some(Receiver::PagerDuty {
-            url: PAGERDUTY.parse()?,
-            routing_key: resolve(key)?,
-        }),
-        (Some(url), None) => Some(Receiver::Webhook {
-            url: resolve(url)?.expose_secret().parse()?,
-            token: None,
-        }),
-        (None, None) => None,
-    };
-    let (db, courier) = (db.clone(), Arc::new(Courier::new(receiver)));
+    let (db, courier) = (db.clone(), Arc::new(Courier::new(receiver(parts)?)));
     parts.lifecycle.spawn("notify", OnFailure::Restart, move |stop| {
         let (db, courier) = (db.clone(), Arc::clone(&courier));
         async move {
@@ -169,6 +156,33 @@ fn deliver(parts: &Parts, db: &Db, owner: Uuid) -> anyhow::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Where messages go; its credentials are read anew.
+fn receiver(parts: &Parts) -> anyhow::Result<Option<Rotating<Receiver>>> {
+    let notify: Notify = parts.config.get()?;
+    let watch = &parts.secrets;
+    Ok(match (notify.webhook_url, notify.pagerduty_routing_key) {
+        (_, Some(key)) => {
+            let read = move || {
+                Ok(Receiver::PagerDuty {
+                    url: PAGERDUTY.parse()?,
+                    routing_key: resolve(&key)?,
+                })
+            };
+            Some(watch.rotating("notify.pagerduty_routing_key", Receiver::is_same, read)?)
+        }
+        (Some(url), None) => {
+            let read = move || {
+                Ok(Receiver::Webhook {
+                    url: resolve(&url)?.expose_secret().parse()?,
+                    token: None,
+                })
+            };
+            Some(watch.rotating("notify.webhook_url", Receiver::is_same, read)?)
+        }
+        (None, None) => None,
+    })
 }
 
 /// This month's partitions and the next two are there, however long the process runs.

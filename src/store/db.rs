@@ -173,12 +173,7 @@ impl Db {
     /// # Errors
     /// As [`Db::connect`].
     pub async fn open(address: &Address, role: DbRole, max_connections: u32) -> Result<Self, Error> {
-        // A statement that hangs must not hold a lease, a lock or a pool slot for ever.
-        let options = address.options(role)?.options([
-            ("statement_timeout", "30s"),
-            ("lock_timeout", "10s"),
-            ("idle_in_transaction_session_timeout", "30s"),
-        ]);
+        let options = serving_options(address, role)?;
         let pool = PgPoolOptions::new()
             .max_connections(max_connections.max(1))
             .acquire_timeout(Duration::from_secs(10))
@@ -188,6 +183,17 @@ impl Db {
             .connect_with(options)
             .await?;
         Ok(Self { pool, role })
+    }
+
+    /// Connections that are opened from now on go to `address`: its password, or its user, was rotated. Open ones stay, as
+    /// they do at the server.
+    ///
+    /// # Errors
+    /// When the address makes no connection options.
+    pub fn readdress(&self, address: &Address) -> Result<(), Error> {
+        self.pool
+            .set_connect_options(serving_options(address, self.role)?);
+        Ok(())
     }
 
     /// Opens a transaction on the rows of `tenant`, in one round trip.
@@ -262,6 +268,15 @@ impl Db {
             }
         }
     }
+}
+
+/// A statement that hangs must not hold a lease, a lock or a pool slot for ever.
+fn serving_options(address: &Address, role: DbRole) -> Result<PgConnectOptions, Error> {
+    Ok(address.options(role)?.options([
+        ("statement_timeout", "30s"),
+        ("lock_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "30s"),
+    ]))
 }
 
 fn log_level() -> tracing::log::LevelFilter {

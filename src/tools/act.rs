@@ -70,7 +70,7 @@ impl Router {
             engine: &self.engine,
             action: &action,
         };
-        let warrant = match warrant::issue(&mut tx, &self.keys, &live, act).await {
+        let warrant = match warrant::issue(&mut tx, &self.keys.get(), &live, act).await {
             Ok(warrant) => warrant,
             Err(warrant::Error::Claimed) => return Ok(Claim::Taken),
             Err(warrant::Error::Refused(refusal)) => {

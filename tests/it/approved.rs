@@ -374,7 +374,7 @@ pub(crate) fn router(it: &Approved, at: &Path) -> Arc<Router> {
         runner: Runner::local(config),
         catalog: Arc::clone(&it.catalog),
         engine: Arc::clone(&it.engine),
-        keys: it.keys(),
+        keys: it.keys().into(),
     };
     Arc::new(Router::new(parts, it.ctx.id::<Uuid>(), Settings::default()))
 }

@@ -248,8 +248,8 @@ impl Counted {
             catalog: Arc::new(Catalog::builtin()),
             engine: Arc::new(Engine::from_bundle(&Bundle::builtin()).unwrap()),
             reads: Arc::new(|_: &OpCtx| Box::new(NoReads)),
-            approval_keys: ApprovalKeys::new([signing_key.verifying_key()]),
-            signing_key,
+            approval_keys: ApprovalKeys::new([signing_key.verifying_key()]).into(),
+            signing_key: signing_key.into(),
             cursors: CursorKey::derive(b"test"),
             stop: CancellationToken::new(),
         });

@@ -21,6 +21,7 @@ mod notify;
 mod plan;
 mod policy;
 mod roles;
+mod rotation;
 mod router;
 mod serve;
 mod store;

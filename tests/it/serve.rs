@@ -12,7 +12,10 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::harness::TestDb;
+use crate::{
+    harness::TestDb,
+    world::{World, free_port, process::Process},
+};
 
 /// Starts the tool-router on a free port and waits until it says that it is ready. Answers where it listens.
 fn start(db: &TestDb, folder: &Path) -> (Child, String) {
@@ -96,6 +99,65 @@ async fn a_role_is_ready_observed_and_ends_when_told_to() {
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), Signal::SIGTERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(client.get(format!("{url}/healthz")).send().await.is_err());
+}
+
+#[tokio::test]
+async fn the_gateways_listener_for_browsers_has_health_and_no_api() {
+    let world = World::new().await;
+    let canvas = free_port();
+    let text = std::fs::read_to_string(&world.config).unwrap();
+    let with = format!("[gateway]\ncanvas_addr = \"127.0.0.1:{canvas}\"\n");
+    std::fs::write(&world.config, text.replace("[gateway]\n", &with)).unwrap();
+    assert_eq!(healthcheck(&world).0, Some(1), "nothing runs yet");
+
+    let mut gateway = Process::start(
+        world.dir.path(),
+        "gateway",
+        &world.config,
+        world.ports.gateway,
+        None,
+    );
+    gateway.ready(&world.http).await;
+    let get = async |port: u16, path: &str| {
+        let url = format!("http://127.0.0.1:{port}{path}");
+        let answer = world.http.get(url).bearer_auth(&world.ada).send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, answer.json::<serde_json::Value>().await.unwrap_or_default())
+    };
+    let (_, ready) = get(world.ports.gateway, "/readyz").await;
+    assert_eq!(ready["checks"]["canvas"]["status"], "ok", "{ready}");
+    assert_eq!(get(canvas, "/healthz").await.0, 200);
+    assert_eq!(get(canvas, "/readyz").await.0, 200);
+    for path in ["/", "/ui/plans", "/v1/plans", "/metrics"] {
+        let (status, problem) = get(canvas, path).await;
+        assert_eq!(
+            (status, problem["type"].as_str()),
+            (404, Some("urn:carapulse:problem:not_found")),
+            "{path}"
+        );
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(
+            detail.contains(&format!("port {}", world.ports.gateway)),
+            "{detail}"
+        );
+    }
+    let (code, said) = healthcheck(&world);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains(&format!(":{canvas}/")) && said.lines().count() == 2,
+        "{said}"
+    );
+}
+
+fn healthcheck(world: &World) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_carapulse"))
+        .arg("--config")
+        .arg(&world.config)
+        .args(["healthcheck", "--role", "gateway"])
+        .env_remove("DATABASE_URL")
+        .output()
+        .unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
 
 #[test]

@@ -77,8 +77,8 @@ impl World {
             catalog: Arc::new(Catalog::builtin()),
             engine: Arc::new(Engine::from_bundle(&Bundle::builtin()).unwrap()),
             reads: Arc::new(|_| Box::new(Reader)),
-            approval_keys: ApprovalKeys::new([signing_key.verifying_key()]),
-            signing_key,
+            approval_keys: ApprovalKeys::new([signing_key.verifying_key()]).into(),
+            signing_key: signing_key.into(),
             cursors: CursorKey::derive(b"test"),
             stop: stop.clone(),
         });
