@@ -87,6 +87,7 @@ async fn execute(world: &World, database: &Database, folder: &Folder) -> anyhow:
             catalog: Arc::clone(&world.catalog),
             engine: Arc::clone(&world.engine),
             keys: keys().into(),
+            gate: Default::default(),
         },
         world.operator.id(),
         tools::Settings::default(),

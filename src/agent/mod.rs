@@ -94,12 +94,7 @@ async fn commands(State(agent): State<Agent>, headers: HeaderMap, body: Bytes) -
 
 impl Agent {
     /// Signed with the present secret, or shortly after a rotation with the one before it.
-    fn check(
-        &self,
-        headers: &HeaderMap,
-        body: &[u8],
-        now: DateTime<Utc>,
-    ) -> Result<(), signature::Refusal> {
+    fn check(&self, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Result<(), signature::Refusal> {
         let secrets = self.0.settings.signing_secret.accepted();
         let mut checks = secrets
             .iter()

@@ -264,9 +264,16 @@ mod tests {
         let public = String::from(secrets.reference("approval_key.pub"));
         assert_eq!(verifying_key(&public).unwrap(), key.verifying_key());
         let file = secrets.folder().join("approval_key.pub");
-        let (own, other) = (fs::read_to_string(&file).unwrap(), SigningKey::from_bytes(&[7; 32]));
+        let (own, other) = (
+            fs::read_to_string(&file).unwrap(),
+            SigningKey::from_bytes(&[7; 32]),
+        );
         let both = folder.path().join("both.pub");
-        fs::write(&both, format!("{own}\n{}\n", STANDARD.encode(other.verifying_key()))).unwrap();
+        fs::write(
+            &both,
+            format!("{own}\n{}\n", STANDARD.encode(other.verifying_key())),
+        )
+        .unwrap();
         let found = verifying_keys(&format!("file:{}", both.display())).unwrap();
         assert_eq!(found, [key.verifying_key(), other.verifying_key()]);
         let mode = fs::metadata(secrets.folder().join("approval_key"))

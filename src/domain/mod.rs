@@ -16,6 +16,7 @@ mod rotating;
 pub mod run;
 mod secret;
 mod target;
+mod write_gate;
 
 pub use canonical::CanonicalError;
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -29,3 +30,4 @@ pub use risk::{EffectKind, Guard, Risk, Tier};
 pub use rotating::{GRACE, Rotating};
 pub use secret::{SecretRef, SecretRefError};
 pub use target::{ContextRef, GitPlace, KubernetesPlace, Target, TargetMode};
+pub use write_gate::{MAX_SKEW, WriteGate, WritesRefused};

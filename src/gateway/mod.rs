@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    domain::{OpCtx, Rotating, TenantId},
+    domain::{OpCtx, Rotating, TenantId, WriteGate},
     intake::Intake,
     plan::PriorReader,
     policy::Engine,
@@ -65,6 +65,8 @@ pub struct Parts {
     pub approval_keys: Rotating<ApprovalKeys>,
     /// What list cursors are signed with.
     pub cursors: CursorKey,
+    /// While it is shut nothing is changed.
+    pub gate: WriteGate,
     /// Cancelled when the process begins to drain: streams then say good-bye.
     pub stop: CancellationToken,
 }

@@ -70,7 +70,9 @@ impl Receiver {
                 url.clone(),
                 token.as_ref().map(|token| token.expose_secret().to_owned()),
             ),
-            Self::PagerDuty { url, routing_key } => (url.clone(), Some(routing_key.expose_secret().to_owned())),
+            Self::PagerDuty { url, routing_key } => {
+                (url.clone(), Some(routing_key.expose_secret().to_owned()))
+            }
         };
         parts(self) == parts(other)
     }

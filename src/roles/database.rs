@@ -81,7 +81,8 @@ impl Source {
 }
 
 /// Settings of our own server in the data folder.
-fn own_settings(config: &Config) -> Settings {
+#[must_use]
+pub fn own_settings(config: &Config) -> Settings {
     Settings::lasting(config.data_dir().join("postgres"))
 }
 

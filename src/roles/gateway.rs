@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Health, Listening, OnFailure, Parts, keys, listen, policy, server, tools};
+use super::{Health, Listening, OnFailure, Parts, clock, keys, listen, policy, server, tools};
 use crate::{
     config::{Gateway, ListenAddr},
     domain::OpCtx,
@@ -19,11 +19,12 @@ use crate::{
 pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     let settings: Gateway = parts.config.get()?;
     let db = parts.databases.pool(DbRole::Gateway).await?;
+    let gate = clock::watch(parts, "gateway", &db).await;
     policy::ensure(&db, &"default".parse()?).await?;
     let (intake, batcher) = intake::channel(db.clone());
     take_in(parts, batcher);
     let signing_key = keys::approval(parts)?;
-    let health = Health::new(&parts.lifecycle).with_database(&db);
+    let health = clock::check(Health::new(&parts.lifecycle).with_database(&db), &gate);
     let gateway = gateway::Gateway::new(gateway::Parts {
         objects: keys::objects(parts)?,
         intake,
@@ -33,6 +34,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         cursors: CursorKey::derive(signing_key.get().as_bytes()),
         approval_keys: keys::approval_keys(parts, Some(signing_key.clone()))?,
         signing_key,
+        gate,
         stop: parts.lifecycle.stopping(),
         db,
     });

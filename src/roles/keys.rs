@@ -6,10 +6,7 @@ use anyhow::Context as _;
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use secrecy::SecretString;
 
-use super::{
-    Parts,
-    secrets::same_text,
-};
+use super::{Parts, secrets::same_text};
 use crate::{
     audit::{ApprovalKey, Trust, checkpoint, note::NoteSigner},
     config::{self, Config, Gateway, Objects, Orchestrator, ToolRouter},
@@ -35,7 +32,9 @@ pub(super) fn approval_keys(
     let config = Arc::clone(&parts.config);
     let read = move || {
         let own = signing.iter().map(|key| key.get().verifying_key());
-        Ok(ApprovalKeys::new(approval_public(&config)?.into_iter().chain(own)))
+        Ok(ApprovalKeys::new(
+            approval_public(&config)?.into_iter().chain(own),
+        ))
     };
     parts
         .secrets

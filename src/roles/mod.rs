@@ -6,6 +6,7 @@
 //! Not here: what the roles do. Each role's file says of which parts it is made.
 
 mod agent;
+mod clock;
 pub mod database;
 mod gateway;
 mod health;
@@ -146,7 +147,10 @@ impl ServeRole {
         let addresses = match self {
             Self::Gateway => {
                 let gateway: config::Gateway = config.get()?;
-                [gateway.http_addr].into_iter().chain(gateway.canvas_addr).collect()
+                [gateway.http_addr]
+                    .into_iter()
+                    .chain(gateway.canvas_addr)
+                    .collect()
             }
             Self::ToolRouter => vec![config.get::<config::ToolRouter>()?.http_addr],
             Self::Orchestrator => vec![config.get::<config::Orchestrator>()?.health_addr],

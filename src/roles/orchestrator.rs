@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
-use super::{Health, Listening, OnFailure, Parts, keys, listen, policy, tools};
+use super::{Health, Listening, OnFailure, Parts, clock, keys, listen, policy, tools};
 use crate::{
     approval,
     audit::{self, Sequencer, sequencer},
     config::{Brake, Notify, Orchestrator, resolve},
-    domain::{Actor, OpCtx, Rotating, TenantId},
+    domain::{Actor, OpCtx, Rotating, TenantId, WriteGate},
     execution,
     investigation::{self, Investigator},
     notify::{Courier, Receiver},
@@ -28,6 +28,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     let settings: Orchestrator = parts.config.get()?;
     let db = parts.databases.pool(DbRole::Orchestrator).await?;
     let owner = OpCtx::new(Actor::system("orchestrator"), first_tenant(), "").id::<Uuid>();
+    let gate = clock::watch(parts, "orchestrator", &db).await;
     keep_partitions(parts, db.clone());
     sequence(parts, owner).await?;
     expire(parts, &db, owner, settings.expiry_interval_secs);
@@ -41,6 +42,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     execute(
         parts,
         execution::Embedded::new(db.clone(), client.clone(), owner, engine),
+        &gate,
     );
     let looking = investigation::Settings {
         timing: settings.verification,
@@ -52,11 +54,11 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     investigate(
         parts,
         Investigator::new(db.clone(), client, tools::catalog(), rules, owner, looking),
+        &gate,
     );
     let lag = db.clone();
-    let health = Health::new(&parts.lifecycle)
-        .with_database(&db)
-        .with("audit", move || {
+    let health =
+        clock::check(Health::new(&parts.lifecycle).with_database(&db), &gate).with("audit", move || {
             let db = lag.clone();
             async move { sequencer::ready(&db, MAX_LAG_SECS).await }
         });
@@ -75,19 +77,21 @@ fn first_tenant() -> TenantId {
     "default".parse().expect("a constant that is a tenant's name")
 }
 
-fn execute(parts: &Parts, engine: execution::Embedded) {
+fn execute(parts: &Parts, engine: execution::Embedded, gate: &WriteGate) {
+    let gate = gate.clone();
     parts.lifecycle.spawn("engine", OnFailure::Restart, move |stop| {
-        let engine = engine.clone();
-        async move { engine.run(stop).await }
+        let (engine, gate) = (engine.clone(), gate.clone());
+        async move { clock::while_in_time(&gate, &stop, |turn| engine.run(turn)).await }
     });
 }
 
-fn investigate(parts: &Parts, investigator: Investigator) {
+fn investigate(parts: &Parts, investigator: Investigator, gate: &WriteGate) {
+    let gate = gate.clone();
     parts
         .lifecycle
         .spawn("investigations", OnFailure::Restart, move |stop| {
-            let investigator = investigator.clone();
-            async move { investigator.run(stop).await }
+            let (investigator, gate) = (investigator.clone(), gate.clone());
+            async move { clock::while_in_time(&gate, &stop, |turn| investigator.run(turn)).await }
         });
 }
 

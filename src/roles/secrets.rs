@@ -132,7 +132,11 @@ impl SecretWatch {
 
     fn add(&self, key: &'static str, look: impl FnMut() -> anyhow::Result<Seen> + Send + 'static) {
         let look = Box::new(look);
-        let watched = Watched { key, look, said: None };
+        let watched = Watched {
+            key,
+            look,
+            said: None,
+        };
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -160,7 +164,9 @@ impl Watched {
                 tracing::info!(key, "a secret was replaced; the new one is in use");
                 None
             }
-            Ok(Seen::Waits) => Some("it was replaced, and takes effect at the next start of this role".to_owned()),
+            Ok(Seen::Waits) => {
+                Some("it was replaced, and takes effect at the next start of this role".to_owned())
+            }
             Err(error) => Some(format!("the last good one stays in use: {error:#}")),
         };
         if let Some(problem) = &say
@@ -200,7 +206,10 @@ mod tests {
         watch.fixed("test.key", reference).unwrap();
         let said = |at: usize| watch.0.lock().unwrap()[at].said.clone();
         watch.look();
-        assert_eq!((secret.get().expose_secret(), said(0), said(1)), ("one", None, None));
+        assert_eq!(
+            (secret.get().expose_secret(), said(0), said(1)),
+            ("one", None, None)
+        );
 
         fs::write(&path, "").unwrap();
         watch.look();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::{Health, Listening, OnFailure, Parts, keys, listen, policy, tools};
+use super::{Health, Listening, OnFailure, Parts, clock, keys, listen, policy, tools};
 use crate::{
     config::{self, SandboxChoice, ToolRouter},
     domain::{Actor, OpCtx, SystemClock},
@@ -16,6 +16,7 @@ use crate::{
 pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     let settings: ToolRouter = parts.config.get()?;
     let db = parts.databases.pool(DbRole::Router).await?;
+    let gate = clock::watch(parts, "tool-router", &db).await;
     let router_id = OpCtx::new(Actor::system("router"), "default".parse()?, "").id();
     let with = RouterParts {
         db: db.clone(),
@@ -24,11 +25,12 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         catalog: tools::catalog(),
         engine: policy::follow(parts, &db).await?,
         keys: keys::approval_keys(parts, None)?,
+        gate: gate.clone(),
     };
     let router = Arc::new(Router::new(with, router_id, Settings::default()));
     drain(parts, Arc::clone(&router));
     let routes = server::routes(router, keys::router_token(parts)?);
-    let health = Health::new(&parts.lifecycle).with_database(&db);
+    let health = clock::check(Health::new(&parts.lifecycle).with_database(&db), &gate);
     listen(parts, "tool-router", settings.http_addr, health, routes).await
 }
 

@@ -234,19 +234,41 @@ impl Db {
         Ok(())
     }
 
-    /// How far this machine's clock is ahead of the server's, in milliseconds; half of the round trip is the error.
+    /// How far this machine's clock is ahead of database time, in milliseconds: at least that far, as half of the round
+    /// trip is the measurement's error.
     ///
     /// # Errors
     /// As [`Db::ping`].
     pub async fn clock_skew_millis(&self, clock: &dyn crate::domain::Clock) -> Result<i64, Error> {
         let mut connection = self.pool.acquire().await?;
         let before = clock.now();
-        let server: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("SELECT clock_timestamp()")
+        let server: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("SELECT db_now()")
             .fetch_one(&mut *connection)
             .await?;
         let after = clock.now();
-        let middle = before + (after - before) / 2;
-        Ok((middle - server).num_milliseconds())
+        let (ahead, behind) = (
+            (before - server).num_milliseconds(),
+            (server - after).num_milliseconds(),
+        );
+        Ok(if ahead > 0 {
+            ahead
+        } else if behind > 0 {
+            -behind
+        } else {
+            0
+        })
+    }
+
+    /// Whether nothing may be written, because the database was restored.
+    ///
+    /// # Errors
+    /// As [`Db::ping`].
+    pub async fn is_read_only(&self) -> Result<bool, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let read_only = sqlx::query_scalar("SELECT read_only FROM installation")
+            .fetch_one(&mut *connection)
+            .await?;
+        Ok(read_only)
     }
 
     /// Closes all connections, after those in use have been given back.

@@ -64,7 +64,11 @@ impl From<sqlx::Error> for Error {
                 }
                 // connection exceptions, a login that is being rotated, too many connections, operator intervention
                 // (shutdown, start-up, crash)
-                if code.starts_with("08") || code.starts_with("28") || code == "53300" || (code.starts_with("57P") && code != "57P05") {
+                if code.starts_with("08")
+                    || code.starts_with("28")
+                    || code == "53300"
+                    || (code.starts_with("57P") && code != "57P05")
+                {
                     return Self::Unavailable(database.message().to_owned());
                 }
                 Self::Database(error)

@@ -206,7 +206,8 @@ mod tests {
                 let (mut connection, _) = listener.accept().await.unwrap();
                 let mut bytes = vec![0; 8192];
                 let read = connection.read(&mut bytes).await.unwrap();
-                let answer = "HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                let answer =
+                    "HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
                 connection.write_all(answer.as_bytes()).await.unwrap();
                 String::from_utf8_lossy(&bytes[..read]).into_owned()
             };

@@ -50,11 +50,7 @@ pub fn routes(router: Arc<Router>, token: impl Into<Rotating<SecretString>>) -> 
 }
 
 /// Digests are compared, so that neither length nor content of the token shows in the time it takes.
-async fn authenticate(
-    State(token): State<Rotating<SecretString>>,
-    request: Request,
-    next: Next,
-) -> Response {
+async fn authenticate(State(token): State<Rotating<SecretString>>, request: Request, next: Next) -> Response {
     let shown = request
         .headers()
         .get(header::AUTHORIZATION)

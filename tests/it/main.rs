@@ -20,6 +20,7 @@ mod migrate;
 mod notify;
 mod plan;
 mod policy;
+mod restore;
 mod roles;
 mod rotation;
 mod router;

@@ -3,11 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use carapulse::{
-    audit::bundle::verify_bundle,
-    config::Secrets,
-    domain::Role,
-    gateway::identity::Holder,
-    store::DbRole,
+    audit::bundle::verify_bundle, config::Secrets, domain::Role, gateway::identity::Holder, store::DbRole,
 };
 use sqlx::AssertSqlSafe;
 use tokio::time::Instant;
@@ -67,14 +63,17 @@ async fn every_secret_is_replaced_under_running_roles_and_a_plan_still_succeeds(
         &secrets.join("approval_key"),
         &read(&other.path().join("approval_key")),
     );
-    until_metric(&world, world.ports.gateway, &replaced("gateway.approval_key"), 1.0).await;
+    until_metric(
+        &world,
+        world.ports.gateway,
+        &replaced("gateway.approval_key"),
+        1.0,
+    )
+    .await;
 
     // The login of the gateway: another user, who is allowed to act as it.
     let user = another_login(&world).await;
-    let dsn = world
-        .dir
-        .path()
-        .join(format!("{}.dsn", DbRole::Gateway.name()));
+    let dsn = world.dir.path().join(format!("{}.dsn", DbRole::Gateway.name()));
     let address = world.db.address(DbRole::Gateway).with_user(&user, None);
     replace(&dsn, address.expose());
     until_metric(&world, world.ports.gateway, &replaced("database.gateway"), 1.0).await;
@@ -147,7 +146,7 @@ async fn the_agent_takes_slacks_new_secret_and_shows_its_own_new_token() {
     let replaced = |key: &str| format!("carapulse_secrets_replaced_total{{key=\"{key}\"}}");
     until_metric(&world, port, &replaced("agent.gateway_token"), 1.0).await;
     until_metric(&world, port, &replaced("agent.slack_signing_secret"), 1.0).await;
-    sqlx::query("UPDATE token SET revoked_at = db_now() WHERE actor_name = 'slack'")
+    sqlx::query("UPDATE token SET revoked_at = db_now() WHERE actor = 'slack'")
         .execute(&mut world.db.owner().await)
         .await
         .unwrap();
@@ -158,9 +157,18 @@ async fn the_agent_takes_slacks_new_secret_and_shows_its_own_new_token() {
         ("another", 401),
     ] {
         // Each body is answered once only.
-        let (code, said) = slack(&world, port, &format!("{unknown}{}", " ".repeat(secret.len())), secret).await;
+        let (code, said) = slack(
+            &world,
+            port,
+            &format!("{unknown}{}", " ".repeat(secret.len())),
+            secret,
+        )
+        .await;
         assert_eq!(code, status, "{said}");
-        assert!(code == 401 || said.contains("There is no such resource"), "{said}");
+        assert!(
+            code == 401 || said.contains("There is no such resource"),
+            "{said}"
+        );
     }
 }
 

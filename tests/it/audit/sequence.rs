@@ -205,12 +205,24 @@ async fn a_published_checkpoint_ahead_of_the_log_stops_it_until_a_person_acknowl
     );
     assert!(error.to_string().contains("carapulse restore acknowledge"));
     let owner = log.db.as_role(DbRole::Owner).await;
-    assert_eq!(
-        restore::acknowledge(&owner, &ctx(), "restored from Monday's dump")
-            .await
-            .unwrap(),
-        2
+    let standing = async || restore::standing(&owner).await.unwrap();
+    assert!(
+        standing().await.read_only,
+        "found ahead: nothing is written any more"
     );
+    let lift = log.gateway.begin_global().await.unwrap();
+    refused_to_lift(lift).await;
+    assert_eq!(restore::begin_generation(&owner).await.unwrap(), 2);
+    assert!(standing().await.read_only);
+    restore::acknowledge(
+        &owner,
+        &ctx(),
+        2,
+        json!({"reason": "restored from Monday's dump"}),
+    )
+    .await
+    .unwrap();
+    assert!(!standing().await.read_only);
     log.sequencer.check_published().await.unwrap();
     log.sequence().await;
     let mut tx = log.gateway.begin(&tenant()).await.unwrap();
@@ -221,6 +233,15 @@ async fn a_published_checkpoint_ahead_of_the_log_stops_it_until_a_person_acknowl
         b"a checkpoint of a later day",
         "write-once"
     );
+}
+
+/// A serving role may begin read-only, and not end it.
+async fn refused_to_lift(mut tx: carapulse::store::Tx) {
+    let lifted = sqlx::query("UPDATE installation SET read_only = false")
+        .execute(&mut *tx)
+        .await;
+    let error = lifted.unwrap_err().to_string();
+    assert!(error.contains("carapulse restore acknowledge"), "{error}");
 }
 
 #[tokio::test]

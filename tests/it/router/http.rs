@@ -39,10 +39,14 @@ async fn the_role_s_http_face_takes_only_names_and_only_with_the_token() {
     let rotated = Rotating::new(SecretString::from(TOKEN));
     rotated.replace(SecretString::from("the-next-token"));
     let ahead = Client::remote(base.parse().expect("URL"), rotated).expect("client");
-    let read = ahead.read(&world.it.ctx, target, "git", "head", &Args::new()).await;
+    let read = ahead
+        .read(&world.it.ctx, target, "git", "head", &Args::new())
+        .await;
     assert_eq!(read.expect("head").value[0]["commit"], json!(world.bad));
     let stranger = Client::remote(base.parse().expect("URL"), SecretString::from("x")).expect("client");
-    let read = stranger.read(&world.it.ctx, target, "git", "head", &Args::new()).await;
+    let read = stranger
+        .read(&world.it.ctx, target, "git", "head", &Args::new())
+        .await;
     assert!(matches!(read, Err(ReadError::Unavailable(_))), "{read:?}");
     let head = client
         .read(&world.it.ctx, target, "git", "head", &Args::new())

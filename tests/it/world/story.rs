@@ -38,7 +38,10 @@ impl Story {
         git(&work, &["pull", "--quiet", "--ff-only", &bare, "main"]);
         let good = std::fs::read_to_string(work.join(MANIFEST)).unwrap();
         std::fs::write(work.join(MANIFEST), good.replace("pool: 20", "pool: 0")).unwrap();
-        git(&work, &["commit", "--quiet", "--all", "--message", "Tune the pool again"]);
+        git(
+            &work,
+            &["commit", "--quiet", "--all", "--message", "Tune the pool again"],
+        );
         git(&work, &["push", "--quiet", &bare, "HEAD:main"]);
         self.bad_commit = git(&work, &["rev-parse", "HEAD"]).trim().to_owned();
     }
