@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Decision, Error, Event, record, sequencer::store};
+use super::{Decision, Error, Event, record, sequencer::store, verify};
 use crate::{
     domain::{OpCtx, TenantId},
     store::{Db, DbRole},
@@ -71,7 +71,7 @@ pub async fn begin_generation(db: &Db) -> Result<i64, Error> {
 /// [`Error::Store`].
 pub async fn tenants(db: &Db) -> Result<Vec<TenantId>, Error> {
     let mut tx = db.begin_global().await?;
-    let tenants = store::tenants(&mut tx).await?;
+    let tenants = verify::store::tenants(&mut tx).await?;
     tx.commit().await?;
     Ok(tenants)
 }

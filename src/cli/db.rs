@@ -35,7 +35,10 @@ pub(super) async fn run(command: &Command, config: &Config) -> anyhow::Result<()
         ));
     }
     let settings = database::own_settings(config).with_progress(|line| outln!("{line}"));
-    match embedded::upgrade(&settings, *to).await.context("nothing was changed")? {
+    match embedded::upgrade(&settings, *to)
+        .await
+        .context("nothing was changed")?
+    {
         None => outln!("the database is of that version already"),
         Some(done) => {
             outln!(

@@ -73,7 +73,11 @@ where
 }
 
 /// Pause between two looks at the last measurement.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = if cfg!(test) {
+    Duration::from_millis(2)
+} else {
+    Duration::from_millis(500)
+};
 
 async fn until_apart(gate: &WriteGate) {
     while gate.check_clock().is_ok() {
@@ -112,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn work_stops_while_the_clocks_disagree_and_goes_on_after() {
         let (gate, stop) = (WriteGate::default(), CancellationToken::new());
         let (begun, ended) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
@@ -125,25 +129,23 @@ mod tests {
                 Ok::<_, anyhow::Error>(())
             }
         };
+        let until = async |expected: (u32, u32)| {
+            while (begun.load(Ordering::SeqCst), ended.load(Ordering::SeqCst)) != expected {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
         let script = async {
-            let pause = || tokio::time::sleep(LOOK_EVERY * 3);
-            pause().await;
+            until((1, 0)).await;
             gate.set_skew(5000);
-            pause().await;
-            assert_eq!(
-                (begun.load(Ordering::SeqCst), ended.load(Ordering::SeqCst)),
-                (1, 1)
-            );
+            until((1, 1)).await;
             gate.set_skew(0);
-            pause().await;
-            assert_eq!(
-                (begun.load(Ordering::SeqCst), ended.load(Ordering::SeqCst)),
-                (2, 1)
-            );
+            until((2, 1)).await;
             stop.cancel();
         };
-        let (worked, ()) = tokio::join!(while_in_time(&gate, &stop, work), script);
+        let script = tokio::time::timeout(Duration::from_secs(20), script);
+        let (worked, played) = tokio::join!(while_in_time(&gate, &stop, work), script);
         worked.unwrap();
+        played.unwrap();
         assert_eq!(ended.load(Ordering::SeqCst), 2);
     }
 }

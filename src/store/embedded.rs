@@ -33,11 +33,11 @@ use nix::{
 use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 use tokio::process::{Child, Command};
 
+use self::{account::Account, folder::Folder};
 pub use self::{
     settings::Settings,
     upgrade::{Upgraded, upgrade},
 };
-use self::{account::Account, folder::Folder};
 use super::{Address, DbRole};
 
 /// Why there is no server.

@@ -110,6 +110,7 @@ impl Approved {
             branch: "main".into(),
             path: String::new(),
             write_credential: None,
+            ca_certificates: None,
         };
         Self::at(|target| target.git = Some(git), steps).await
     }

@@ -11,7 +11,7 @@ use crate::{
         merkle::{Frontier, Hash, Node, NodeId},
         store::{bytes, signed, unsigned},
     },
-    domain::{Digest, TenantId},
+    domain::Digest,
     store::{Error, Tx},
 };
 
@@ -65,17 +65,6 @@ pub(in crate::audit) async fn set_read_only(tx: &mut Tx, read_only: bool) -> Res
         .execute(&mut **tx)
         .await?;
     Ok(())
-}
-
-pub(in crate::audit) async fn tenants(tx: &mut Tx) -> Result<Vec<TenantId>, Error> {
-    let names = sqlx::query_scalar!("SELECT tenant_id FROM tenant ORDER BY tenant_id")
-        .fetch_all(&mut **tx)
-        .await?;
-    let read = |name: String| {
-        name.parse()
-            .map_err(|_| Error::Corrupt(format!("tenant `{name}`")))
-    };
-    names.into_iter().map(read).collect()
 }
 
 pub(in crate::audit) async fn head(tx: &mut Tx) -> Result<Head, Error> {

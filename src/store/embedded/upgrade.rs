@@ -72,12 +72,7 @@ fn major_of(settings: &Settings) -> Result<u32, Error> {
 }
 
 /// A new cluster with every row of the old one; stopped, so that all of it lies on the disk.
-async fn copy_beside(
-    old: &Server,
-    settings: &Settings,
-    beside: &PathBuf,
-    to: u32,
-) -> Result<i64, Error> {
+async fn copy_beside(old: &Server, settings: &Settings, beside: &PathBuf, to: u32) -> Result<i64, Error> {
     if beside.exists() {
         // Of an earlier try that broke off.
         fs::remove_dir_all(beside).map_err(io(beside.display()))?;
@@ -144,7 +139,11 @@ async fn tables(source: &mut PgConnection) -> Result<Vec<Table>, Error> {
     Ok(tables.fetch_all(source).await?)
 }
 
-async fn copy_table(source: &mut PgConnection, target: &mut PgConnection, table: &Table) -> Result<i64, Error> {
+async fn copy_table(
+    source: &mut PgConnection,
+    target: &mut PgConnection,
+    table: &Table,
+) -> Result<i64, Error> {
     let Table { name, columns } = table;
     let read = format!("COPY (SELECT {columns} FROM {name}) TO STDOUT (FORMAT binary)");
     let mut write = target
@@ -160,7 +159,9 @@ async fn copy_table(source: &mut PgConnection, target: &mut PgConnection, table:
     if there == here {
         Ok(here)
     } else {
-        Err(Error::Failed(format!("{name} has {there} rows, and its copy {here}")))
+        Err(Error::Failed(format!(
+            "{name} has {there} rows, and its copy {here}"
+        )))
     }
 }
 
@@ -184,7 +185,9 @@ async fn make_partitions(old: &Server, new: &Server) -> Result<(), Error> {
     source.close().await?;
     let mut owner = PgConnection::connect(new.address(DbRole::Owner).expose()).await?;
     for statement in made {
-        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut owner).await?;
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&mut owner)
+            .await?;
     }
     Ok(owner.close().await?)
 }
