@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use carapulse::{
-    audit::{self, Error, Event, merkle, restore, sequencer},
-    store::DbRole,
+    audit::{
+        self, Error, Event, Sequencer, merkle, note::VerifierKey, restore, sequencer, verify::verify_log,
+    },
+    store::{DbRole, ObjectStore},
 };
+use ed25519_dalek::SigningKey;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -263,4 +266,24 @@ async fn an_event_of_another_tenant_than_its_transaction_is_refused() {
     let mut tx = log.gateway.begin_global().await.unwrap();
     let refused = audit::record(&mut tx, &ctx(), Event::new("x", json!({}))).await;
     assert!(matches!(refused, Err(Error::Tenant)));
+}
+
+#[tokio::test]
+async fn a_log_goes_on_under_another_key_and_is_proven_with_both() {
+    let mut log = Log::new().await;
+    log.record(2).await;
+    log.sequence().await;
+    let first = log.sequencer.verifier().clone();
+    let key = SigningKey::from_bytes(&[43; 32]);
+    let objects = ObjectStore::folder(log.folder.path()).unwrap();
+    log.sequencer = Sequencer::new(log.all.clone(), key, objects).await.unwrap();
+    log.sequencer.check_published().await.unwrap();
+    log.record(2).await;
+    log.sequence().await;
+    let second = log.sequencer.verifier().clone();
+    let fault = async |keys: &[VerifierKey]| verify_log(&log.gateway, keys, &[]).await.unwrap().fault;
+    assert_eq!(fault(&[first.clone(), second.clone()]).await, None);
+    for alone in [first, second] {
+        assert_eq!(fault(&[alone]).await.unwrap().code, "checkpoint");
+    }
 }
