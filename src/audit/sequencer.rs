@@ -20,7 +20,7 @@ use super::{
     checkpoint::{Checkpoint, origin},
     merkle::Frontier,
     note::{NoteSigner, VerifierKey},
-    publish,
+    publish, restore,
 };
 use crate::{
     domain::TenantId,
@@ -225,6 +225,7 @@ impl Sequencer {
         self.frontier = None;
         self.signed_size = latest.as_ref().map(|latest| latest.size);
         if let Some(path) = publish::ahead(&self.objects, self.generation, size).await? {
+            restore::refuse_writes(&self.db).await?;
             return Err(Error::Restored {
                 path,
                 size,

@@ -16,22 +16,18 @@ pub struct Healthcheck {
 }
 
 pub(super) async fn run(check: &Healthcheck, config: &Config) -> anyhow::Result<()> {
-    let url = check.role.health_url(config)?;
     let client = reqwest::Client::builder()
-        .timeout(Duration::from_secs(3))
+        .timeout(Duration::from_secs(2))
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .build()?;
-    let answer = client.get(&url).send().await;
-    match answer.and_then(reqwest::Response::error_for_status) {
-        Ok(_) => {
-            outln!("{} answers on {url}", check.role.name());
-            Ok(())
-        }
+    for url in check.role.health_urls(config)? {
+        let answer = client.get(&url).send().await;
         // A probe knows two answers: 1 is the other one.
-        Err(error) => Err(Failure::of(
-            Exit::Failed,
-            format!("{}: {error}", check.role.name()),
-        )),
+        answer
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(|error| Failure::of(Exit::Failed, format!("{}: {error}", check.role.name())))?;
+        outln!("{} answers on {url}", check.role.name());
     }
+    Ok(())
 }

@@ -12,9 +12,11 @@ mod id;
 mod op;
 pub mod plan;
 mod risk;
+mod rotating;
 pub mod run;
 mod secret;
 mod target;
+mod write_gate;
 
 pub use canonical::CanonicalError;
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -25,5 +27,7 @@ pub use id::{
 };
 pub use op::{Actor, ActorKind, Ids, OpCtx, Role, TenantId, TenantIdError};
 pub use risk::{EffectKind, Guard, Risk, Tier};
+pub use rotating::{GRACE, Rotating};
 pub use secret::{SecretRef, SecretRefError};
 pub use target::{ContextRef, GitPlace, KubernetesPlace, Target, TargetMode};
+pub use write_gate::{MAX_SKEW, WriteGate, WritesRefused};

@@ -27,13 +27,18 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         .router_public_key
         .clone()
         .unwrap_or_else(|| String::from(secrets.reference("job_key.pub")));
-    let sealing =
-        config::decode_key(&own(&settings.sealing_key, "sealing_key")).context("sandbox.sealing_key")?;
+    let sealing_key = own(&settings.sealing_key, "sealing_key");
+    let signing_key = own(&settings.signing_key, "sandbox_key");
+    parts.secrets.fixed("sandbox.sealing_key", sealing_key.clone())?;
+    parts.secrets.fixed("sandbox.signing_key", signing_key.clone())?;
+    if let Ok(reference) = router_key.parse() {
+        parts.secrets.fixed("sandbox.router_public_key", reference)?;
+    }
+    let sealing = config::decode_key(&sealing_key).context("sandbox.sealing_key")?;
     let server = SandboxServer::new(ServerConfig {
         audience: AUDIENCE.to_owned(),
         router_key: config::verifying_key(&router_key).context("sandbox.router_public_key")?,
-        signing_key: config::signing_key(&own(&settings.signing_key, "sandbox_key"))
-            .context("sandbox.signing_key")?,
+        signing_key: config::signing_key(&signing_key).context("sandbox.signing_key")?,
         sealing_key: SealingKey::from_seed(&sealing)?,
         local: LocalConfig {
             profile: profile(settings.profile),

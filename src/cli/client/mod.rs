@@ -14,6 +14,7 @@ mod profile;
 mod sse;
 mod target;
 mod token;
+mod tools;
 
 use clap::{Args, Subcommand};
 
@@ -61,6 +62,9 @@ pub enum Command {
     /// The registry of places: propose and confirm changes
     #[command(subcommand)]
     Target(target::Command),
+    /// What steps of a plan can do: tools, actions, arguments
+    #[command(subcommand)]
+    Tools(tools::Command),
     /// Stop every forward act of the installation
     Freeze(target::Freeze),
     /// Lift the freeze
@@ -80,6 +84,7 @@ pub async fn run(common: &Common, command: Command) -> anyhow::Result<Exit> {
         Command::Evidence(command) => exec::evidence(&Api::connect(common)?, command).await,
         Command::Incident(command) => incident::run(&Api::connect(common)?, &output, command).await,
         Command::Target(command) => target::run(&Api::connect(common)?, &output, command).await,
+        Command::Tools(command) => tools::run(&Api::connect(common)?, &output, command).await,
         Command::Freeze(freeze) => target::freeze(&Api::connect(common)?, &output, true, freeze).await,
         Command::Unfreeze(freeze) => target::freeze(&Api::connect(common)?, &output, false, freeze).await,
     }

@@ -31,6 +31,21 @@ impl Story {
         Self { bare, bad_commit }
     }
 
+    /// The same mistake once more, as a new commit on top.
+    pub(crate) fn break_again(&mut self, dir: &Path) {
+        let work = dir.join("work");
+        let bare = self.bare.display().to_string();
+        git(&work, &["pull", "--quiet", "--ff-only", &bare, "main"]);
+        let good = std::fs::read_to_string(work.join(MANIFEST)).unwrap();
+        std::fs::write(work.join(MANIFEST), good.replace("pool: 20", "pool: 0")).unwrap();
+        git(
+            &work,
+            &["commit", "--quiet", "--all", "--message", "Tune the pool again"],
+        );
+        git(&work, &["push", "--quiet", &bare, "HEAD:main"]);
+        self.bad_commit = git(&work, &["rev-parse", "HEAD"]).trim().to_owned();
+    }
+
     /// Folder of the bare repository.
     pub(crate) fn path(&self) -> &Path {
         &self.bare
