@@ -53,6 +53,9 @@ data_dir = "/var/lib/carapulse"
 {{- $given = omit $given "enable_event_loop" -}}
 {{- else if eq .section "orchestrator" -}}
 {{- $given = omit $given "temporal_addr" "namespace" "task_queue" -}}
+{{- else if eq .section "policy" -}}
+{{- with $given.opa_url -}}{{- $_ := set $own "shadow_url" . -}}{{- end -}}
+{{- $given = omit $given "opa_url" -}}
 {{- else if eq .section "sandbox" -}}
 {{- $given = omit $given "enabled" -}}
 {{- end -}}

@@ -13,6 +13,9 @@ pub struct Healthcheck {
     /// The role that should run on this machine
     #[arg(long, value_name = "ROLE", value_enum)]
     role: ServeRole,
+    /// Ask there, and whether it is ready to work, instead of on this machine whether it lives: http://HOST:PORT
+    #[arg(long, value_name = "URL")]
+    url: Option<url::Url>,
 }
 
 pub(super) async fn run(check: &Healthcheck, config: &Config) -> anyhow::Result<()> {
@@ -21,7 +24,11 @@ pub(super) async fn run(check: &Healthcheck, config: &Config) -> anyhow::Result<
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .build()?;
-    for url in check.role.health_urls(config)? {
+    let urls = match &check.url {
+        Some(url) => vec![format!("{}/readyz", url.as_str().trim_end_matches('/'))],
+        None => check.role.health_urls(config)?,
+    };
+    for url in urls {
         let answer = client.get(&url).send().await;
         // A probe knows two answers: 1 is the other one.
         answer

@@ -32,6 +32,15 @@ pub struct Installation {
     name: String,
 }
 
+impl Default for Installation {
+    fn default() -> Self {
+        Self {
+            database: "postgres://postgres:5432/carapulse".parse().expect("a constant that is an address"),
+            name: "carapulse".to_owned(),
+        }
+    }
+}
+
 /// The owner's whole address, in the Secret of the migration.
 const OWNER_DSN: &str = "postgres-dsn";
 

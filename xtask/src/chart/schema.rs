@@ -68,10 +68,6 @@ fn joined(mut schema: Value, program: &Value) -> Result<Value> {
         .pointer_mut("/properties/config/properties")
         .and_then(Value::as_object_mut)
         .context("the chart's schema has no `config`")?;
-    config.insert(
-        "policy".to_owned(),
-        json!({"type": "object", "properties": {"opa_url": {"type": "string"}}}),
-    );
     for (name, section) in sections
         .iter()
         .filter(|(name, _)| !NOT_SECTIONS.contains(&name.as_str()))
