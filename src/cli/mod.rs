@@ -18,6 +18,7 @@ pub mod exit;
 mod healthcheck;
 mod init;
 mod migrate;
+mod policy;
 mod postgres;
 mod restore;
 mod serve;
@@ -61,6 +62,9 @@ enum Command {
     /// Prove evidence and the audit log
     #[command(subcommand)]
     Audit(audit::Command),
+    /// The rules by which decisions are made
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Check or print the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -113,6 +117,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let command = match cli.command {
         Command::Init(init) => return init::run(&init).map(|()| Exit::Ok),
         Command::Postgres(command) => return postgres::run(command).await.map(|()| Exit::Ok),
+        Command::Policy(policy::Command::Manifest) => {
+            policy::manifest();
+            return Ok(Exit::Ok);
+        }
         Command::Demo(demo) => return demo::run(&demo).await,
         Command::Audit(audit::Command::List(list)) => return client::audit_list(&cli.client, *list).await,
         Command::Audit(command) => return audit::run(&command).await,
@@ -129,6 +137,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Db(command) => db::run(&command, &config).await?,
         Command::Restore(restore) => restore::run(&restore, &config).await?,
         Command::Config(command) => config::run(command, &config)?,
+        Command::Policy(command) => policy::run(&command, &config).await?,
         Command::Doctor => doctor::run(&config).await?,
         Command::Healthcheck(check) => healthcheck::run(&check, &config).await?,
         Command::Demo(_)

@@ -132,6 +132,7 @@ impl Config {
             sandbox: self.get()?,
             notify: self.get()?,
             brake: self.get()?,
+            policy: self.get()?,
         })
     }
 
@@ -268,7 +269,7 @@ impl Config {
     }
 }
 
-const TOP_LEVEL: [&str; 11] = [
+const TOP_LEVEL: [&str; 12] = [
     "data_dir",
     "log",
     "database",
@@ -280,6 +281,7 @@ const TOP_LEVEL: [&str; 11] = [
     "sandbox",
     "notify",
     "brake",
+    "policy",
 ];
 
 /// `CARAPULSE_GATEWAY__HTTP_ADDR` → `gateway.http_addr`; other variables of that prefix are no settings.

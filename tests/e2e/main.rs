@@ -23,6 +23,10 @@ mod out_of_memory;
 mod postgres_upgrade;
 mod refusals;
 mod roll_out;
+mod shadow;
+#[path = "../it/world/mod.rs"]
+#[expect(dead_code, reason = "each binary uses its own part")]
+mod world;
 
 /// A path that `cargo xtask test --real` gives.
 fn given(name: &str) -> std::path::PathBuf {
