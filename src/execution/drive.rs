@@ -316,6 +316,7 @@ async fn decide(
                     return Ok(Then::Pause(Pause::For(RETRY_PAUSE)));
                 }
                 push(loaded, events, JournalEvent::Started);
+                check_limits(tx, loaded, events).await?;
             }
             Command::Act {
                 step,

@@ -100,6 +100,11 @@ async fn sequence(parts: &Parts, owner: Uuid) -> anyhow::Result<()> {
     let db = parts.databases.pool(DbRole::Sequencer).await?;
     let objects = keys::objects(parts)?;
     let key = keys::checkpoint(parts)?;
+    // Before anything goes on in a database that may have been restored: if it was, nothing is written from here on.
+    let mut first = Sequencer::new(db.clone(), key.clone(), objects.clone()).await?;
+    if let Err(error) = first.check_published().await {
+        tracing::error!(%error, "the audit log does not stand where its published checkpoints say");
+    }
     parts
         .lifecycle
         .spawn("sequencer", OnFailure::Restart, move |stop| {

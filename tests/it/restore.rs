@@ -85,6 +85,7 @@ async fn a_restored_database_takes_no_write_until_a_person_acknowledges_and_void
         "needs_attention",
         "what an older generation began acts no more"
     );
+    until_published(&world, 2, 0).await;
     let events = world.get("/v1/audit/events?limit=200").await.unwrap();
     let events: Value = serde_json::from_slice(&events).unwrap();
     let of = |action: &str| {
@@ -100,7 +101,6 @@ async fn a_restored_database_takes_no_write_until_a_person_acknowledges_and_void
     );
 
     // The new generation works: the log grows and is published, a new approval is good.
-    until_published(&world, 2, 0).await;
     let plan = world.approved_plan(true).await;
     assert!(world.execute(&plan).await.is_ok());
     for process in &mut roles {
