@@ -3,10 +3,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Decision, Error, Event, record, sequencer::store, verify};
+use super::{Decision, Error, Event, record, sequencer::store};
 use crate::{
     domain::{OpCtx, TenantId},
-    store::{Db, DbRole},
+    store::{Db, DbRole, tenant},
 };
 
 /// Where the installation stands.
@@ -71,7 +71,7 @@ pub async fn begin_generation(db: &Db) -> Result<i64, Error> {
 /// [`Error::Store`].
 pub async fn tenants(db: &Db) -> Result<Vec<TenantId>, Error> {
     let mut tx = db.begin_global().await?;
-    let tenants = verify::store::tenants(&mut tx).await?;
+    let tenants = tenant::list(&mut tx).await?;
     tx.commit().await?;
     Ok(tenants)
 }

@@ -4,7 +4,7 @@
 //! with the first position at which something is wrong. Deletion, truncation, reordering and changed bodies all show, as far back
 //! as the newest checkpoint that the verifier trusts; a log rewritten as a whole shows by a published checkpoint only.
 
-pub(super) mod store;
+mod store;
 
 use std::collections::{BTreeMap, HashMap};
 
