@@ -93,7 +93,11 @@ fn allowed(on: &OnCluster<'_>, account: &str, question: &str) -> Result<bool> {
     } else {
         format!("--namespace={place}")
     };
-    let mut command = on.kubectl_command(&["auth", "can-i", verb, resource, &who, &within, "--quiet"])?;
+    // To kubectl, what follows a `/` in a resource is an object's name.
+    let (resource, part) = resource.split_once('/').unwrap_or((resource, ""));
+    let part = format!("--subresource={part}");
+    let mut command =
+        on.kubectl_command(&["auth", "can-i", verb, resource, &part, &who, &within, "--quiet"])?;
     Ok(command.output()?.status.success())
 }
 
