@@ -15,7 +15,7 @@ pub struct Healthcheck {
     role: ServeRole,
     /// Ask there, and whether it is ready to work, instead of on this machine whether it lives: http://HOST:PORT
     #[arg(long, value_name = "URL")]
-    url: Option<url::Url>,
+    at: Option<url::Url>,
 }
 
 pub(super) async fn run(check: &Healthcheck, config: &Config) -> anyhow::Result<()> {
@@ -24,8 +24,8 @@ pub(super) async fn run(check: &Healthcheck, config: &Config) -> anyhow::Result<
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .build()?;
-    let urls = match &check.url {
-        Some(url) => vec![format!("{}/readyz", url.as_str().trim_end_matches('/'))],
+    let urls = match &check.at {
+        Some(at) => vec![format!("{}/readyz", at.as_str().trim_end_matches('/'))],
         None => check.role.health_urls(config)?,
     };
     for url in urls {
