@@ -128,6 +128,12 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
             let configured = || config::load(cli.config.clone(), cli.set.clone());
             return client::run(&cli.client, command, &configured).await;
         }
+        Command::Healthcheck(check) => {
+            if let Some(result) = healthcheck::run_elsewhere(&check).await {
+                return result.map(|()| Exit::Ok);
+            }
+            Command::Healthcheck(check)
+        }
         command => command,
     };
     let config = config::load(cli.config, cli.set)?;
