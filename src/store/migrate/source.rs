@@ -35,7 +35,7 @@ pub const fn builtin() -> &'static [Source] {
         "V4__intake_and_diagnosis",
         "V5__plans_and_approvals",
         "V6__executions",
-        "V7__restore",
+        "V8__restore",
     ]
 }
 
