@@ -120,7 +120,7 @@ async fn commit_once(db: &Db, batch: &[Waiting]) -> Result<(), audit::Error> {
         &mut tx,
         batch
             .iter()
-            .map(|waiting| (waiting.event_id, &waiting.raw, waiting.delivery.alerts.len())),
+            .map(|waiting| (waiting.event_id, &waiting.raw, &waiting.kept, waiting.delivery.alerts.len())),
     )
     .await?;
     record_deliveries(&mut tx, batch).await?;

@@ -32,6 +32,8 @@ pub const POINTS: &[&str] = &[
     "engine.before_commit",
     "engine.after_commit",
     "engine.before_look",
+    "router.before_look",
+    "router.after_look",
     "engine.after_look",
     "engine.before_finish",
     "engine.after_finish",
