@@ -6,6 +6,7 @@
 CREATE FUNCTION guard_audit_event() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
   part text := current_user;
+  raw text;
   doc jsonb;
   who jsonb;
 BEGIN
@@ -15,29 +16,28 @@ BEGIN
   IF NEW.leaf_hash <> sha256('\x00'::bytea || sha256('carapulse.audit.v1'::bytea || NEW.salt || NEW.body)) THEN
     RAISE EXCEPTION 'the leaf hash of an audit event is not that of its body' USING ERRCODE = 'insufficient_privilege';
   END IF;
-  doc := convert_from(NEW.body, 'UTF8')::jsonb;
+  raw := convert_from(NEW.body, 'UTF8');
+  doc := raw::jsonb;
   who := doc -> 'actor';
+  -- The canonical text of what the columns say, with the rest of the document in its places: no other text is taken. (`||` with nothing
+  -- is nothing, and `concat` leaves that out.)
   IF (
-    doc - ARRAY['v', 'event_id', 'tenant_id', 'at', 'actor', 'request_id', 'action', 'decision', 'subject', 'plan_id', 'execution_id', 'details'] = '{}'
-    AND doc -> 'v' = '1' AND jsonb_typeof(doc -> 'details') = 'object'
+    raw = concat(
+      '{"action":', to_jsonb(NEW.action),
+      ',"actor":{', '"identity_id":' || (who -> 'identity_id')::text || ',', '"kind":', who -> 'kind', ',"name":', to_jsonb(NEW.actor),
+      ',"person_id":' || (who -> 'person_id')::text, ',"role":', who -> 'role', ',"token_id":' || (who -> 'token_id')::text,
+      '},"at":', doc -> 'at', ',"decision":"', NEW.decision, '","details":', raw::json -> 'details',
+      ',"event_id":"event_', replace(NEW.event_id::text, '-', ''), '"',
+      ',"execution_id":"exec_' || replace(NEW.execution_id::text, '-', '') || '"',
+      ',"plan_id":"plan_' || replace(NEW.plan_id::text, '-', '') || '"', ',"request_id":', doc -> 'request_id',
+      ',"subject":"' || NEW.subject::text || '"', ',"tenant_id":"', NEW.tenant_id, '","v":1}')
+    AND jsonb_typeof(doc -> 'details') = 'object'
     AND jsonb_typeof(doc -> 'at') = 'string' AND jsonb_typeof(doc -> 'request_id') = 'string'
-    AND doc ->> 'event_id' = 'event_' || replace(NEW.event_id::text, '-', '')
-    AND doc ->> 'tenant_id' = NEW.tenant_id
-    AND doc ->> 'action' = NEW.action
-    AND doc ->> 'decision' = NEW.decision
-    AND doc ->> 'subject' IS NOT DISTINCT FROM NEW.subject::text
-    AND doc ->> 'plan_id' IS NOT DISTINCT FROM 'plan_' || replace(NEW.plan_id::text, '-', '')
-    AND doc ->> 'execution_id' IS NOT DISTINCT FROM 'exec_' || replace(NEW.execution_id::text, '-', '')
-    AND who - ARRAY['kind', 'name', 'role', 'person_id', 'identity_id', 'token_id'] = '{}'
-    AND who ->> 'name' = NEW.actor
     AND who ->> 'kind' IN ('person', 'service', 'source', 'system')
     AND who ->> 'role' IN ('source', 'viewer', 'operator', 'approver', 'admin')
     AND (NOT who ? 'person_id' OR who ->> 'person_id' ~ '^person_[0-9a-f]{32}$')
     AND (NOT who ? 'identity_id' OR who ->> 'identity_id' ~ '^identity_[0-9a-f]{32}$')
     AND (NOT who ? 'token_id' OR who ->> 'token_id' ~ '^token_[0-9a-f]{32}$')
-    -- `jsonb` keeps one of two equal keys; a reader that refuses both must not find them.
-    AND (SELECT count(*) FROM json_object_keys(convert_from(NEW.body, 'UTF8')::json)) = (SELECT count(*) FROM jsonb_object_keys(doc))
-    AND (SELECT count(*) FROM json_object_keys(convert_from(NEW.body, 'UTF8')::json -> 'actor')) = (SELECT count(*) FROM jsonb_object_keys(who))
   ) IS NOT TRUE THEN
     RAISE EXCEPTION 'the body of an audit event cannot be read, or says something else than its columns' USING ERRCODE = 'insufficient_privilege';
   END IF;

@@ -229,7 +229,8 @@ mod tests {
     #[test]
     fn invariant_11_no_secret_gets_into_a_body_and_no_text_keeps_it_from_being_read() {
         let note = concat!("use ghp_", "0123456789abcdefghijklmnopqrstuvwxyzAB\0 today");
-        let details = json!({"note": note, "deep": [{"password": "hunter2", "credential": "file:secrets/git"}]});
+        let details =
+            json!({"note": note, "deep": [{"password": "hunter2", "credential": "file:secrets/git"}]});
         let body = body_of(&ctx(), &Event::new("plan.create", details)).expect("body");
         let expected = json!({"note": "use ***\u{fffd} today", "deep": [{"password": "***", "credential": "file:secrets/git"}]});
         assert_eq!(body.details, expected);

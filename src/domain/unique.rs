@@ -83,7 +83,11 @@ mod tests {
 
     #[test]
     fn a_key_that_stands_twice_is_refused_at_any_depth() {
-        for twice in [r#"{"a":1,"a":1}"#, r#"[{"a":{"b":1,"b":2}}]"#, r#"{"a":1,"\u0061":2}"#] {
+        for twice in [
+            r#"{"a":1,"a":1}"#,
+            r#"[{"a":{"b":1,"b":2}}]"#,
+            r#"{"a":1,"\u0061":2}"#,
+        ] {
             let refused = serde_json::from_str::<Unique>(twice).expect_err(twice);
             assert!(refused.to_string().starts_with(DUPLICATE), "{refused}");
         }

@@ -222,7 +222,10 @@ fn bounded(own: &BTreeMap<String, String>, common: &BTreeMap<String, String>) ->
 /// In normal form C, without control and direction characters and secrets, cut to `max` bytes at a character. Labels are shown, sent
 /// and logged: whoever put a secret into one, it ends here; what hides parts of it from a reader hides none from the redactor.
 fn clean(text: &str, max: usize) -> String {
-    let seen: String = text.chars().filter(|c| !c.is_control() && !is_direction(*c)).collect();
+    let seen: String = text
+        .chars()
+        .filter(|c| !c.is_control() && !is_direction(*c))
+        .collect();
     let mut out = String::new();
     for c in Redactor::new().redact_text(&seen).nfc() {
         if out.len() + c.len_utf8() > max {

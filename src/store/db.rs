@@ -218,7 +218,10 @@ impl Db {
         let names = sqlx::query_scalar!("SELECT tenant_id FROM tenant ORDER BY tenant_id")
             .fetch_all(&self.pool)
             .await?;
-        let read = |name: String| name.parse().map_err(|_| Error::Corrupt("tenant.tenant_id".to_owned()));
+        let read = |name: String| {
+            name.parse()
+                .map_err(|_| Error::Corrupt("tenant.tenant_id".to_owned()))
+        };
         names.into_iter().map(read).collect()
     }
 

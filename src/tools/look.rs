@@ -64,7 +64,8 @@ impl Router {
         let verdict = verdict(&looking.doc, &judged);
         let mut tx = self.db.begin(&look.tenant_id).await?;
         let kept = store::insert_look(&mut tx, look, verdict, &looking.doc.verification).await?;
-        let last = kept.ok_or_else(|| ClientError::Rejected("another lease of this execution is newer".to_owned()))?;
+        let last =
+            kept.ok_or_else(|| ClientError::Rejected("another lease of this execution is newer".to_owned()))?;
         crash::point("router.before_look");
         tx.commit().await?;
         crash::point("router.after_look");
@@ -79,12 +80,20 @@ impl Router {
         let named = self.catalog.action(&assertion.tool, &assertion.action);
         if named.is_none_or(|def| def.digest != assertion.action_digest) {
             let (tool, action) = (&assertion.tool, &assertion.action);
-            return Err(format!("the definition of {tool}.{action} is not the one that was approved"));
+            return Err(format!(
+                "the definition of {tool}.{action} is not the one that was approved"
+            ));
         }
-        self.read(ctx, target.target_id, &assertion.tool, &assertion.action, &assertion.args)
-            .await
-            .map(|answer| answer.value)
-            .map_err(|error| error.to_string())
+        self.read(
+            ctx,
+            target.target_id,
+            &assertion.tool,
+            &assertion.action,
+            &assertion.args,
+        )
+        .await
+        .map(|answer| answer.value)
+        .map_err(|error| error.to_string())
     }
 }
 

@@ -22,18 +22,23 @@ pub(super) fn check(rows: &Rows, doc: &PlanDoc) -> Result<(), Refusal> {
 /// Who asked for a stop that the journal does not have yet; a request that the engine has refused is none.
 pub(super) fn stop_asked(rows: &Rows) -> Option<&str> {
     let mut journalled: Vec<&JournalEvent> = events(rows).collect();
-    rows.requests.iter().filter(|request| !request.refused).find_map(|request| {
-        let (JournalEvent::CancelRequested { by } | JournalEvent::RollbackRequested { by }) = &request.event else {
-            return None;
-        };
-        match journalled.iter().position(|event| **event == request.event) {
-            Some(index) => {
-                journalled.swap_remove(index);
-                None
+    rows.requests
+        .iter()
+        .filter(|request| !request.refused)
+        .find_map(|request| {
+            let (JournalEvent::CancelRequested { by } | JournalEvent::RollbackRequested { by }) =
+                &request.event
+            else {
+                return None;
+            };
+            match journalled.iter().position(|event| **event == request.event) {
+                Some(index) => {
+                    journalled.swap_remove(index);
+                    None
+                }
+                None => Some(by.as_str()),
             }
-            None => Some(by.as_str()),
-        }
-    })
+        })
 }
 
 fn events(rows: &Rows) -> impl DoubleEndedIterator<Item = &JournalEvent> {
@@ -64,7 +69,10 @@ fn ends(rows: &Rows) -> Result<(), Refusal> {
                 retryable,
                 ..
             } => drop(said.insert((step, direction, attempt), Said::Ended(status, retryable))),
-            JournalEvent::Probed { report: ProbeReport::Running, .. } => {}
+            JournalEvent::Probed {
+                report: ProbeReport::Running,
+                ..
+            } => {}
             JournalEvent::Probed {
                 step,
                 direction,
@@ -87,7 +95,9 @@ fn ends(rows: &Rows) -> Result<(), Refusal> {
             .find(|row| (row.step, row.direction, row.attempt) == (step, direction, attempt));
         if !agrees(said, row) {
             let which = format!("attempt {attempt} of step {step}, {}", direction.as_str());
-            return Err(forged(format!("the journal tells another end of {which} than the tool-router")));
+            return Err(forged(format!(
+                "the journal tells another end of {which} than the tool-router"
+            )));
         }
     }
     Ok(())
@@ -101,7 +111,9 @@ fn agrees(said: Said, row: Option<&AttemptRow>) -> bool {
         Said::Ended(status, retryable) => row.status == status.as_str() && row.retryable == retryable,
         Said::Probed(ProbeReport::Done) => row.status == "done",
         Said::Probed(ProbeReport::NotDone) => row.status == "failed" && row.not_done,
-        Said::Probed(ProbeReport::Failed) => matches!(row.status.as_str(), "failed" | "refused") && !row.not_done,
+        Said::Probed(ProbeReport::Failed) => {
+            matches!(row.status.as_str(), "failed" | "refused") && !row.not_done
+        }
         Said::Probed(ProbeReport::Unknown) => row.status == "unknown",
         Said::Probed(ProbeReport::NotStarted | ProbeReport::Running) => false,
     }
@@ -111,9 +123,13 @@ fn agrees(said: Said, row: Option<&AttemptRow>) -> bool {
 fn looks(rows: &Rows) -> Result<(), Refusal> {
     let mut seen = rows.looks.iter().rev();
     for event in events(rows).rev() {
-        let JournalEvent::Looked { verdict, last } = *event else { continue };
+        let JournalEvent::Looked { verdict, last } = *event else {
+            continue;
+        };
         if !seen.any(|look| look.verdict == verdict.as_str() && (look.last || !last)) {
-            return Err(forged("the journal tells of a look that the tool-router never took".to_owned()));
+            return Err(forged(
+                "the journal tells of a look that the tool-router never took".to_owned(),
+            ));
         }
     }
     Ok(())
@@ -125,13 +141,17 @@ fn requests(rows: &Rows) -> Result<(), Refusal> {
     for event in events(rows) {
         let of_a_person = matches!(
             event,
-            JournalEvent::CancelRequested { .. } | JournalEvent::RollbackRequested { .. } | JournalEvent::Resolved { .. }
+            JournalEvent::CancelRequested { .. }
+                | JournalEvent::RollbackRequested { .. }
+                | JournalEvent::Resolved { .. }
         );
         if !of_a_person {
             continue;
         }
         let Some(index) = asked.iter().position(|request| *request == event) else {
-            return Err(forged("the journal tells of a request that nobody made".to_owned()));
+            return Err(forged(
+                "the journal tells of a request that nobody made".to_owned(),
+            ));
         };
         asked.swap_remove(index);
     }
@@ -142,7 +162,9 @@ fn deadline(rows: &Rows, doc: &PlanDoc) -> Result<(), Refusal> {
     let start = rows.execution.started_at.unwrap_or(rows.execution.created_at);
     let passed = rows.now > after(start, doc.constraints.max_duration_secs);
     if !passed && events(rows).any(|event| *event == JournalEvent::DeadlinePassed) {
-        return Err(forged("the journal has a deadline that has not passed".to_owned()));
+        return Err(forged(
+            "the journal has a deadline that has not passed".to_owned(),
+        ));
     }
     Ok(())
 }

@@ -31,7 +31,11 @@ pub(super) fn check(rows: &Rows, doc: &PlanDoc, act: &ActRef) -> Result<(), Refu
 
 /// The journal, whole and without a gap, through the machine.
 fn fold(rows: &Rows, doc: &PlanDoc) -> Result<State, Refusal> {
-    let dense = rows.journal.iter().map(|entry| entry.seq).eq(0..rows.execution.journal_length);
+    let dense = rows
+        .journal
+        .iter()
+        .map(|entry| entry.seq)
+        .eq(0..rows.execution.journal_length);
     if !dense {
         return Err(Refusal::new("journal_gap", "the journal is not whole"));
     }
@@ -45,7 +49,10 @@ fn in_direction(rows: &Rows, state: &State, direction: Direction) -> Result<(), 
         Direction::Forward => "running",
         Direction::Rollback => "rolling_back",
     };
-    for (who, status) in [("row", rows.execution.status.as_str()), ("journal", state.status())] {
+    for (who, status) in [
+        ("row", rows.execution.status.as_str()),
+        ("journal", state.status()),
+    ] {
         if status != wanted {
             let message = format!("the execution is `{status}` by its {who}, not `{wanted}`");
             return Err(Refusal::new("execution_status", message));
@@ -55,7 +62,9 @@ fn in_direction(rows: &Rows, state: &State, direction: Direction) -> Result<(), 
 }
 
 fn intended(state: &State, act: &ActRef) -> Result<(), Refusal> {
-    let step = usize::try_from(act.step).ok().and_then(|index| state.steps.get(index));
+    let step = usize::try_from(act.step)
+        .ok()
+        .and_then(|index| state.steps.get(index));
     let run = step.map(|step| match act.direction {
         Direction::Forward => step.forward,
         Direction::Rollback => step.rollback,
@@ -109,7 +118,9 @@ fn not_stopped(rows: &Rows, state: &State, act: &ActRef) -> Result<(), Refusal> 
     }
     if let Some(by) = grounds::stop_asked(rows) {
         let message = format!("{by} asked to stop before this attempt began");
-        return Err(Refusal::new("stop_requested", message).of_the_attempt().retryable());
+        return Err(Refusal::new("stop_requested", message)
+            .of_the_attempt()
+            .retryable());
     }
     Ok(())
 }

@@ -149,12 +149,11 @@ pub(super) async fn lock_execution(tx: &mut Tx, id: ExecutionId) -> Result<(), c
 
 /// Loads it all.
 pub(super) async fn load(tx: &mut Tx, id: ExecutionId) -> Result<Rows, Error> {
-    let installation = sqlx::query!(
-        r#"SELECT generation, frozen, read_only, db_now() AS "now!" FROM installation"#
-    )
-    .fetch_one(&mut **tx)
-    .await
-    .map_err(crate::store::Error::from)?;
+    let installation =
+        sqlx::query!(r#"SELECT generation, frozen, read_only, db_now() AS "now!" FROM installation"#)
+            .fetch_one(&mut **tx)
+            .await
+            .map_err(crate::store::Error::from)?;
     let (now, installation) = (
         installation.now,
         InstallationRow {

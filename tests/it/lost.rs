@@ -51,22 +51,27 @@ async fn look(db: &Db) -> [u64; 4] {
 async fn invariant_7_work_whose_job_was_deleted_is_found_again_and_only_that() {
     let db = TestDb::new().await;
     let mut owner = db.superuser().await;
-    run(&mut owner, &WORLD.replace("approval_expiry", approval::EXPIRY_JOB)).await;
+    run(
+        &mut owner,
+        &WORLD.replace("approval_expiry", approval::EXPIRY_JOB),
+    )
+    .await;
     let orchestrator = db.as_role(DbRole::Orchestrator).await;
     // Two executions: the running one, and the one that waits for a person who has answered.
     assert_eq!(look(&orchestrator).await, [2, 1, 1, 1]);
     assert_eq!(look(&orchestrator).await, [0, 0, 0, 0], "once");
-    let found: Vec<(String, String)> = sqlx::query_as(
-        "SELECT kind, right(subject::text, 3) FROM job WHERE lease_owner IS NULL ORDER BY 2",
-    )
-    .fetch_all(&mut owner)
-    .await
-    .unwrap();
+    let found: Vec<(String, String)> =
+        sqlx::query_as("SELECT kind, right(subject::text, 3) FROM job WHERE lease_owner IS NULL ORDER BY 2")
+            .fetch_all(&mut owner)
+            .await
+            .unwrap();
     let found: Vec<&str> = found.iter().map(|(_, subject)| subject.as_str()).collect();
     assert_eq!(found, ["201", "205", "301", "401", "501"]);
-    let due: bool = sqlx::query_scalar("SELECT due_at > now() + interval '59 minutes' FROM job WHERE right(subject::text, 3) = '501'")
-        .fetch_one(&mut owner)
-        .await
-        .unwrap();
+    let due: bool = sqlx::query_scalar(
+        "SELECT due_at > now() + interval '59 minutes' FROM job WHERE right(subject::text, 3) = '501'",
+    )
+    .fetch_one(&mut owner)
+    .await
+    .unwrap();
     assert!(due, "a request ends when its time is over, not before");
 }

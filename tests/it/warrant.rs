@@ -339,14 +339,21 @@ async fn invariant_7_an_attempt_is_claimed_once_and_a_newer_lease_fences_older_o
     let second = it.intend(0, Direction::Forward, 2).await;
     assert_eq!(it.refusal(&second).await, "granted");
     for (row, why) in [
-        ("status = 'claimed', ended_at = NULL", "the first may still be running"),
+        (
+            "status = 'claimed', ended_at = NULL",
+            "the first may still be running",
+        ),
         ("status = 'done', ended_at = db_now()", "the first took effect"),
-        ("status = 'unknown', ended_at = db_now()", "the first may have taken effect"),
+        (
+            "status = 'unknown', ended_at = db_now()",
+            "the first may have taken effect",
+        ),
     ] {
         it.sql(&format!("UPDATE attempt SET {row}")).await;
         assert_eq!(it.refusal(&second).await, "journal_forged", "{why}");
     }
-    it.sql("UPDATE attempt SET status = 'failed', ended_at = db_now()").await;
+    it.sql("UPDATE attempt SET status = 'failed', ended_at = db_now()")
+        .await;
     let third = it.act(0, Direction::Forward, 3);
     it.attempt(&third, "failed", None, false).await;
     assert_eq!(it.refusal(&second).await, "later_attempt");

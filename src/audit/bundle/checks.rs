@@ -271,19 +271,24 @@ fn recorded(manifest: &Manifest, bodies: &[Body], plan: Option<&PlanDoc>) -> Che
 /// for the same plan may well have ended so: what counts is the one whose statement is in the bundle.
 fn not_revoked(manifest: &Manifest, bodies: &[Body], approved: Option<ApprovalId>) -> Checked<()> {
     let Some(approval_id) = approved else {
-        return Ok(((), "there is no approval that could have been taken back".to_owned()));
+        return Ok((
+            (),
+            "there is no approval that could have been taken back".to_owned(),
+        ));
     };
     let began = |body: &Body| {
         body.execution_id == Some(manifest.execution_id)
             && matches!(body.action.as_str(), "execution.create" | "execution.start")
     };
     let before = bodies.iter().take_while(|body| !began(body));
-    let ended = before.filter(|body| body.subject == Some(approval_id.uuid())).find(|body| {
-        matches!(
-            body.action.as_str(),
-            "approval.revoke" | "approval.deny" | "approval.expire"
-        )
-    });
+    let ended = before
+        .filter(|body| body.subject == Some(approval_id.uuid()))
+        .find(|body| {
+            matches!(
+                body.action.as_str(),
+                "approval.revoke" | "approval.deny" | "approval.expire"
+            )
+        });
     match ended {
         Some(body) => Err(format!(
             "the log has `{}` of {approval_id} by {} at {}, before the execution began",

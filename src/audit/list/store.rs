@@ -195,12 +195,19 @@ async fn stub(tx: &mut Tx, row: &EventRow, error: &serde_json::Error) -> Result<
     .fetch_one(&mut **tx)
     .await?;
     let tenant = columns.tenant_id.parse();
-    let decisions = [Decision::None, Decision::Allow, Decision::Deny, Decision::RequireApproval];
+    let decisions = [
+        Decision::None,
+        Decision::Allow,
+        Decision::Deny,
+        Decision::RequireApproval,
+    ];
     Ok(Body {
         v: 0,
         event_id: row.event_id.into(),
         tenant_id: tenant.map_err(|_| Error::Corrupt("audit_event.tenant_id".to_owned()))?,
-        at: row.recorded_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+        at: row
+            .recorded_at
+            .to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
         actor: Actor {
             kind: ActorKind::Service,
             name: columns.actor,

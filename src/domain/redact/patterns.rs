@@ -74,7 +74,10 @@ pub(super) fn is_sensitive_name(name: &str) -> bool {
 
 /// Whether a text is so short and plain that nothing here can match: one word, shorter than any token.
 pub(super) fn is_plain_word(text: &str) -> bool {
-    text.len() < 16 && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+    text.len() < 16
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
 }
 
 /// Redacts one line without its line end.

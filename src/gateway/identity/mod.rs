@@ -209,7 +209,12 @@ async fn announce(
     let page = Notification {
         kind: notify::Kind::AdminChange,
         severity: if in_use { Severity::Page } else { Severity::Info },
-        subject: format!("{} made a token of role {} for {}", ctx.actor.name, new.role.as_str(), new.actor),
+        subject: format!(
+            "{} made a token of role {} for {}",
+            ctx.actor.name,
+            new.role.as_str(),
+            new.actor
+        ),
         body: details,
         dedupe_key: format!("token.create:{token_id}"),
     };
@@ -415,7 +420,15 @@ mod tests {
             ttl_secs: None,
         };
         assert!(check(&new("ada", "Ada Lovelace")).is_ok());
-        for hidden in ["Ada\u{200b}", "\u{202e}adA", "Ad\u{ad}a", "Ada\u{feff}", " ", "Ada\n", "A\u{e0061}da"] {
+        for hidden in [
+            "Ada\u{200b}",
+            "\u{202e}adA",
+            "Ad\u{ad}a",
+            "Ada\u{feff}",
+            " ",
+            "Ada\n",
+            "A\u{e0061}da",
+        ] {
             assert!(check(&new("ada", hidden)).is_err(), "{hidden:?}");
             assert!(check(&new(hidden, "Ada")).is_err(), "{hidden:?}");
         }

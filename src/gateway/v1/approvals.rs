@@ -65,7 +65,10 @@ pub(in crate::gateway) async fn decide(
         digest,
         approver_note,
     } = body.value;
-    if approver_note.as_ref().is_some_and(|note| note.as_str().len() > 2000) {
+    if approver_note
+        .as_ref()
+        .is_some_and(|note| note.as_str().len() > 2000)
+    {
         return Err(Problem::new(Kind::InvalidValue, "a note has at most 2000 bytes")
             .at("/approver_note", "too long"));
     }

@@ -7,7 +7,8 @@ use carapulse::{
         note::{NoteSigner, VerifierKey},
     },
     domain::{
-        ApprovalId, ContextRef, Digest, EffectKind, ExecutionId, Guard, PersonId, PlanId, Risk, Tier, canonical,
+        ApprovalId, ContextRef, Digest, EffectKind, ExecutionId, Guard, PersonId, PlanId, Risk, Tier,
+        canonical,
         plan::{
             Constraints, Inverse, OnUnknown, PinnedTarget, PlanDoc, Requester, Stage, Step, Trigger,
             Verification,
@@ -118,7 +119,11 @@ impl Case {
         for &(action, approval) in &self.between {
             let event = Event::new(action, json!({})).subject(approval.uuid());
             let event = about_execution(event, action, plan_id, self.execution);
-            let by = if action == "execution.start" { &log.orchestrator } else { &log.gateway };
+            let by = if action == "execution.start" {
+                &log.orchestrator
+            } else {
+                &log.gateway
+            };
             record(by, event).await;
         }
         log.record(3).await;
@@ -339,9 +344,18 @@ async fn an_exporter_that_tells_an_inconsistent_story_is_found_out() {
 async fn invariant_2_an_approval_that_was_taken_back_before_the_start_fails_the_bundle() {
     let (mine, other): (ApprovalId, ApprovalId) = (ctx().id(), ctx().id());
     let cases: [(&[(&'static str, ApprovalId)], &[&str]); 6] = [
-        (&[("approval.revoke", mine), ("execution.create", mine)], &["not_revoked"]),
-        (&[("approval.deny", mine), ("execution.create", mine)], &["not_revoked"]),
-        (&[("approval.expire", mine), ("execution.start", mine)], &["not_revoked"]),
+        (
+            &[("approval.revoke", mine), ("execution.create", mine)],
+            &["not_revoked"],
+        ),
+        (
+            &[("approval.deny", mine), ("execution.create", mine)],
+            &["not_revoked"],
+        ),
+        (
+            &[("approval.expire", mine), ("execution.start", mine)],
+            &["not_revoked"],
+        ),
         // The log has no start at all: then the yes was taken back before any.
         (&[("approval.revoke", mine)], &["not_revoked"]),
         // The request before this one was withdrawn; and what comes after the start changes nothing.

@@ -38,22 +38,118 @@ async fn invariant_10_no_part_records_in_another_s_name() {
         ..person()
     };
     let cases = [
-        ("the gateway, for a person", &log.gateway, person(), "plan.create", true),
-        ("the engine, for a person", &log.orchestrator, person(), "plan.create", false),
-        ("the router, for a person", &log.router, person(), "tool.ended", false),
-        ("the sequencer, for a person", &log.all, person(), "plan.create", false),
-        ("the engine, for itself", &log.orchestrator, Actor::system("engine"), "execution.finish", true),
-        ("the gateway, for the engine", &log.gateway, Actor::system("engine"), "plan.create", false),
-        ("the engine, for the router", &log.orchestrator, Actor::system("router"), "plan.create", false),
-        ("the router, for itself", &log.router, Actor::system("router"), "tool.ended", true),
-        ("the router, for the engine", &log.router, Actor::system("engine"), "tool.ended", false),
-        ("a person called like a part", &log.gateway, named("system:router"), "plan.create", false),
-        ("the engine, a yes", &log.orchestrator, Actor::system("engine"), "approval.grant", false),
-        ("the engine, a token", &log.orchestrator, Actor::system("engine"), "token.create", false),
-        ("the engine, a person's wish", &log.orchestrator, Actor::system("engine"), "execution.rollback", false),
-        ("the engine, an act", &log.orchestrator, Actor::system("engine"), "tool.ended", false),
-        ("the gateway, an end", &log.gateway, person(), "execution.finish", false),
-        ("the router, an end", &log.router, Actor::system("router"), "execution.finish", false),
+        (
+            "the gateway, for a person",
+            &log.gateway,
+            person(),
+            "plan.create",
+            true,
+        ),
+        (
+            "the engine, for a person",
+            &log.orchestrator,
+            person(),
+            "plan.create",
+            false,
+        ),
+        (
+            "the router, for a person",
+            &log.router,
+            person(),
+            "tool.ended",
+            false,
+        ),
+        (
+            "the sequencer, for a person",
+            &log.all,
+            person(),
+            "plan.create",
+            false,
+        ),
+        (
+            "the engine, for itself",
+            &log.orchestrator,
+            Actor::system("engine"),
+            "execution.finish",
+            true,
+        ),
+        (
+            "the gateway, for the engine",
+            &log.gateway,
+            Actor::system("engine"),
+            "plan.create",
+            false,
+        ),
+        (
+            "the engine, for the router",
+            &log.orchestrator,
+            Actor::system("router"),
+            "plan.create",
+            false,
+        ),
+        (
+            "the router, for itself",
+            &log.router,
+            Actor::system("router"),
+            "tool.ended",
+            true,
+        ),
+        (
+            "the router, for the engine",
+            &log.router,
+            Actor::system("engine"),
+            "tool.ended",
+            false,
+        ),
+        (
+            "a person called like a part",
+            &log.gateway,
+            named("system:router"),
+            "plan.create",
+            false,
+        ),
+        (
+            "the engine, a yes",
+            &log.orchestrator,
+            Actor::system("engine"),
+            "approval.grant",
+            false,
+        ),
+        (
+            "the engine, a token",
+            &log.orchestrator,
+            Actor::system("engine"),
+            "token.create",
+            false,
+        ),
+        (
+            "the engine, a person's wish",
+            &log.orchestrator,
+            Actor::system("engine"),
+            "execution.rollback",
+            false,
+        ),
+        (
+            "the engine, an act",
+            &log.orchestrator,
+            Actor::system("engine"),
+            "tool.ended",
+            false,
+        ),
+        (
+            "the gateway, an end",
+            &log.gateway,
+            person(),
+            "execution.finish",
+            false,
+        ),
+        (
+            "the router, an end",
+            &log.router,
+            Actor::system("router"),
+            "execution.finish",
+            false,
+        ),
     ];
     for (name, db, actor, action, allowed) in cases {
         assert_eq!(takes(db, actor, action).await, allowed, "{name}");
@@ -61,7 +157,12 @@ async fn invariant_10_no_part_records_in_another_s_name() {
 }
 
 /// Inserts an event whose body was changed, with a hash that fits the changed body or not.
-async fn insert(tx: &mut Tx, body: &[u8], hash: Option<[u8; 32]>, event: &carapulse::domain::EventId) -> bool {
+async fn insert(
+    tx: &mut Tx,
+    body: &[u8],
+    hash: Option<[u8; 32]>,
+    event: &carapulse::domain::EventId,
+) -> bool {
     let salt = [7_u8; 16];
     let hash = hash.unwrap_or_else(|| leaf::hash(&salt, body));
     let done = sqlx::query(
@@ -104,22 +205,64 @@ async fn invariant_10_a_body_that_does_not_read_or_fit_is_not_taken() {
         ("another tenant", changed("\"default\"", "\"other\""), false),
         ("another decision", changed("\"none\"", "\"allow\""), false),
         ("another version", changed("\"v\":1", "\"v\":2"), false),
-        ("a field too many", changed("{\"action\"", "{\"aaa\":1,\"action\""), false),
-        ("a field of the actor too many", changed("\"kind\"", "\"aaa\":1,\"kind\""), false),
-        ("an unknown kind", changed("\"kind\":\"system\"", "\"kind\":\"god\""), false),
-        ("an unknown role", changed("\"role\":\"operator\"", "\"role\":\"root\""), false),
-        ("a plan that no column has", changed("{\"action\"", "{\"plan_id\":\"plan_00000000000000000000000000000001\",\"action\""), false),
-        ("a person's id that is none", changed("\"kind\"", "\"person_id\":\"x\",\"kind\""), false),
-        ("details that are none", changed("\"details\":{", "\"details\":[],\"x\":{"), false),
+        (
+            "a field too many",
+            changed("{\"action\"", "{\"aaa\":1,\"action\""),
+            false,
+        ),
+        (
+            "a field of the actor too many",
+            changed("\"kind\"", "\"aaa\":1,\"kind\""),
+            false,
+        ),
+        (
+            "an unknown kind",
+            changed("\"kind\":\"system\"", "\"kind\":\"god\""),
+            false,
+        ),
+        (
+            "an unknown role",
+            changed("\"role\":\"operator\"", "\"role\":\"root\""),
+            false,
+        ),
+        (
+            "a plan that no column has",
+            changed(
+                "{\"action\"",
+                "{\"plan_id\":\"plan_00000000000000000000000000000001\",\"action\"",
+            ),
+            false,
+        ),
+        (
+            "a person's id that is none",
+            changed("\"kind\"", "\"person_id\":\"x\",\"kind\""),
+            false,
+        ),
+        (
+            "details that are none",
+            changed("\"details\":{", "\"details\":[],\"x\":{"),
+            false,
+        ),
     ];
-    cases.push(("a key twice", changed("{\"action\"", "{\"v\":1,\"action\""), false));
-    cases.push(("a key of the actor twice", changed("\"kind\"", "\"name\":\"system:test\",\"kind\""), false));
+    cases.push((
+        "a key twice",
+        changed("{\"action\"", "{\"v\":1,\"action\""),
+        false,
+    ));
+    cases.push((
+        "a key of the actor twice",
+        changed("\"kind\"", "\"name\":\"system:test\",\"kind\""),
+        false,
+    ));
     for (name, body, allowed) in cases {
         let mut tx = log.gateway.begin(&tenant()).await.unwrap();
         assert_eq!(insert(&mut tx, &body, None, &event).await, allowed, "{name}");
     }
     let mut tx = log.gateway.begin(&tenant()).await.unwrap();
-    assert!(!insert(&mut tx, good.as_bytes(), Some([1; 32]), &event).await, "another hash");
+    assert!(
+        !insert(&mut tx, good.as_bytes(), Some([1; 32]), &event).await,
+        "another hash"
+    );
 }
 
 #[tokio::test]
@@ -139,11 +282,18 @@ async fn a_row_that_does_not_read_is_shown_by_its_columns_and_hides_no_other() {
     log.sequence().await;
     let mut tx = log.gateway.begin(&tenant()).await.unwrap();
     for order in [Order::OldestFirst, Order::NewestFirst] {
-        let page = Page { order, after: None, limit: 10 };
+        let page = Page {
+            order,
+            after: None,
+            limit: 10,
+        };
         let events = audit::list(&mut tx, &Filter::default(), &page).await.unwrap();
         assert_eq!(events.len(), 3);
         let stub = events.iter().find(|event| event.body.v == 0).expect("the stub");
-        assert_eq!((stub.body.actor.name.as_str(), stub.body.action.as_str()), ("mallory", "plan.create"));
+        assert_eq!(
+            (stub.body.actor.name.as_str(), stub.body.action.as_str()),
+            ("mallory", "plan.create")
+        );
         assert!(stub.body.details["unreadable"].is_string(), "{:?}", stub.body);
     }
     assert_eq!(audit::events_after(&mut tx, None, 10).await.unwrap().len(), 3);

@@ -131,18 +131,31 @@ async fn a_stream_ends_when_its_token_does() {
         let token = world.token(&format!("ada{seq}"), Role::Viewer).await;
         let response = world.get(&path, &token).send().await.unwrap();
         let sql = format!("UPDATE token SET {end}");
-        sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut owner).await.unwrap();
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+            .execute(&mut owner)
+            .await
+            .unwrap();
         journal(&mut owner, id, seq, &JournalEvent::DeadlinePassed).await;
         let text = read_until(response, "event: bye").await;
-        assert!(text.contains(&json!({"reason": "unauthenticated"}).to_string()), "{text}");
-        assert!(!text.contains("time is over"), "written after the token's end: {text}");
+        assert!(
+            text.contains(&json!({"reason": "unauthenticated"}).to_string()),
+            "{text}"
+        );
+        assert!(
+            !text.contains("time is over"),
+            "written after the token's end: {text}"
+        );
         owner_forgets(&mut owner, seq).await;
     }
 }
 
 /// So that the next stream begins anew.
 async fn owner_forgets(owner: &mut PgConnection, seq: i64) {
-    sqlx::query("DELETE FROM journal WHERE seq = $1").bind(seq).execute(owner).await.unwrap();
+    sqlx::query("DELETE FROM journal WHERE seq = $1")
+        .bind(seq)
+        .execute(owner)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

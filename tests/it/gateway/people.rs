@@ -53,15 +53,29 @@ async fn invariant_3_two_spellings_of_a_name_are_one_person() {
     // A login in another spelling is the same login: it stays with its person.
     let taken = create(&world, &person("aDa", "Eve")).await;
     assert!(matches!(taken, Err(Error::Linked { .. })), "{taken:?}");
-    for holder in [Holder::Service { owner: "Ada Lovelace".into() }, Holder::Source("alertmanager".into())] {
-        let role = if matches!(holder, Holder::Source(_)) { Role::Source } else { Role::Operator };
+    for holder in [
+        Holder::Service {
+            owner: "Ada Lovelace".into(),
+        },
+        Holder::Source("alertmanager".into()),
+    ] {
+        let role = if matches!(holder, Holder::Source(_)) {
+            Role::Source
+        } else {
+            Role::Operator
+        };
         let taken = create(&world, &new("ADA", role, holder)).await;
-        assert!(matches!(taken, Err(Error::Linked { .. })), "a program by a person's name: {taken:?}");
+        assert!(
+            matches!(taken, Err(Error::Linked { .. })),
+            "a program by a person's name: {taken:?}"
+        );
     }
     // Not even past the code.
     let db = world.db.as_role(DbRole::Gateway).await;
     let mut tx = db.begin(&tenant("default")).await.unwrap();
-    let twin = sqlx::query("INSERT INTO person (person_id, tenant_id, name) VALUES (gen_random_uuid(), 'default', 'ada LOVELACE')");
+    let twin = sqlx::query(
+        "INSERT INTO person (person_id, tenant_id, name) VALUES (gen_random_uuid(), 'default', 'ada LOVELACE')",
+    );
     let error = twin.execute(&mut *tx).await.expect_err("a twin");
     assert!(error.to_string().contains("person_name_key"), "{error}");
 }
@@ -80,17 +94,34 @@ async fn invariant_3_whoever_is_made_while_there_is_something_to_approve_is_anno
     let (status, made) = answer(world.post("/v1/plans", &ada, &plan)).await;
     assert_eq!(status, 201, "{made}");
     let puppet = create(&world, &person("bob", "Bob")).await.unwrap();
-    assert_eq!((world.count(told).await, world.count(paged).await, world.count(barred).await), (2, 1, 1));
+    assert_eq!(
+        (
+            world.count(told).await,
+            world.count(paged).await,
+            world.count(barred).await
+        ),
+        (2, 1, 1)
+    );
     let yes = json!({"plan_id": made["plan_id"], "digest": made["plan"]["digest"], "status": "approved"});
     let approve = || world.post("/v1/approvals", &puppet, &yes);
-    assert_eq!(problem(approve().send().await.unwrap()).await, (403, "approval_refused".to_owned()));
+    assert_eq!(
+        problem(approve().send().await.unwrap()).await,
+        (403, "approval_refused".to_owned())
+    );
     world.db.advance(std::time::Duration::from_secs(601)).await;
     assert_eq!(answer(approve()).await.0, 201, "the admins had their time");
     // Somebody else's hand on a token that approves in an old name is such a change, too; one that only reads is none.
-    create(&world, &new("ada", Role::Viewer, Holder::Person("Ada".into()))).await.unwrap();
+    create(&world, &new("ada", Role::Viewer, Holder::Person("Ada".into())))
+        .await
+        .unwrap();
     assert_eq!((world.count(paged).await, world.count(barred).await), (1, 0));
     create(&world, &person("ada", "Ada")).await.unwrap();
     assert_eq!((world.count(paged).await, world.count(barred).await), (2, 1));
-    create(&world, &new("ada-phone", Role::Viewer, Holder::Person("Ada".into()))).await.unwrap();
+    create(
+        &world,
+        &new("ada-phone", Role::Viewer, Holder::Person("Ada".into())),
+    )
+    .await
+    .unwrap();
     assert_eq!(world.count(paged).await, 3, "a new login of hers");
 }

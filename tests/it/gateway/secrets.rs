@@ -12,7 +12,11 @@ const SECRETS: [&str; 6] = [
     concat!("ghp_", "0123456789abcdefghijklmnopqrstuvwxyzAB"),
     concat!("glpat-", "abcdefghij0123456789"),
     concat!("xoxb-", "123456789012-abcdefGHIJKL"),
-    concat!("eyJhbGciOiJIUzI1NiJ9.", "eyJzdWIiOiIxMjM0NTY3ODkwIn0.", "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"),
+    concat!(
+        "eyJhbGciOiJIUzI1NiJ9.",
+        "eyJzdWIiOiIxMjM0NTY3ODkwIn0.",
+        "dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
+    ),
     "correct-horse-battery",
 ];
 
@@ -42,10 +46,21 @@ async fn everything(owner: &mut PgConnection) -> Vec<(String, String)> {
         .await
         .unwrap();
         for (column, bytes) in columns {
-            let text = if bytes { format!("encode(\"{column}\", 'escape')") } else { format!("\"{column}\"::text") };
+            let text = if bytes {
+                format!("encode(\"{column}\", 'escape')")
+            } else {
+                format!("\"{column}\"::text")
+            };
             let sql = format!("SELECT coalesce({text}, '') FROM {table}");
-            let values: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(&mut *owner).await.unwrap();
-            all.extend(values.into_iter().map(|value| (format!("{table}.{column}"), value)));
+            let values: Vec<String> = sqlx::query_scalar(AssertSqlSafe(sql))
+                .fetch_all(&mut *owner)
+                .await
+                .unwrap();
+            all.extend(
+                values
+                    .into_iter()
+                    .map(|value| (format!("{table}.{column}"), value)),
+            );
         }
     }
     all
@@ -61,7 +76,10 @@ fn holds_none(place: &str, text: &str) {
 async fn invariant_11_alert_texts_reasons_and_notes_are_kept_sent_and_answered_without_secrets() {
     let world = World::new().await;
     world.target("shop").await;
-    let (ada, bob) = (world.token("ada", Role::Approver).await, world.token("bob", Role::Admin).await);
+    let (ada, bob) = (
+        world.token("ada", Role::Approver).await,
+        world.token("bob", Role::Admin).await,
+    );
     let source = world.token("alertmanager", Role::Source).await;
     let text = sentence();
     let mut answers = Vec::new();
@@ -72,9 +90,7 @@ async fn invariant_11_alert_texts_reasons_and_notes_are_kept_sent_and_answered_w
     let plan = json!({"target": "shop", "summary": "more room", "intent": {"kind": "scale", "service": "checkout", "replicas": 5}});
     let (status, made) = answer(world.post("/v1/plans", &ada, &plan)).await;
     assert_eq!(status, 201, "{made}");
-    let decide = |word: &str| {
-        json!({"plan_id": made["plan_id"], "digest": made["plan"]["digest"], "status": word, "approver_note": text})
-    };
+    let decide = |word: &str| json!({"plan_id": made["plan_id"], "digest": made["plan"]["digest"], "status": word, "approver_note": text});
     answers.push(answer(world.post("/v1/approvals", &bob, &decide("approved"))).await);
     let execute = format!("/v1/plans/{}:execute", made["plan_id"].as_str().unwrap());
     let (status, started) = answer(world.post(&execute, &ada, &json!({}))).await;
@@ -84,15 +100,27 @@ async fn invariant_11_alert_texts_reasons_and_notes_are_kept_sent_and_answered_w
         .execute(&mut owner)
         .await
         .unwrap();
-    let back = format!("/v1/executions/{}/rollback", started["execution_id"].as_str().unwrap());
+    let back = format!(
+        "/v1/executions/{}/rollback",
+        started["execution_id"].as_str().unwrap()
+    );
     answers.push(answer(world.post(&back, &bob, &json!({"note": text}))).await);
     answers.push(answer(world.post("/v1/freeze", &bob, &json!({"frozen": true, "reason": text}))).await);
-    assert!(answers.iter().all(|(status, _)| (200..300).contains(status)), "{answers:?}");
+    assert!(
+        answers.iter().all(|(status, _)| (200..300).contains(status)),
+        "{answers:?}"
+    );
     // What is refused is not quoted with its secrets, either.
     let wrong = json!({"frozen": text, "reason": "x"});
     answers.push(answer(world.post("/v1/freeze", &bob, &wrong)).await);
     answers.push(answer(world.get(&format!("/v1/executions?status={}", SECRETS[1]), &bob)).await);
-    for path in ["/v1/freeze", "/v1/approvals", "/v1/audit/events", "/v1/incidents", "/v1/notifications"] {
+    for path in [
+        "/v1/freeze",
+        "/v1/approvals",
+        "/v1/audit/events",
+        "/v1/incidents",
+        "/v1/notifications",
+    ] {
         answers.push(answer(world.get(path, &bob)).await);
     }
     for (status, body) in &answers {
@@ -103,8 +131,15 @@ async fn invariant_11_alert_texts_reasons_and_notes_are_kept_sent_and_answered_w
         holds_none(place, value);
     }
     let kept = |place: &str| {
-        let found: Vec<&str> = all.iter().filter(|(at, _)| at == place).map(|(_, value)| value.as_str()).collect();
-        assert!(found.iter().any(|value| value.contains("***")), "{place}: {found:?}");
+        let found: Vec<&str> = all
+            .iter()
+            .filter(|(at, _)| at == place)
+            .map(|(_, value)| value.as_str())
+            .collect();
+        assert!(
+            found.iter().any(|value| value.contains("***")),
+            "{place}: {found:?}"
+        );
     };
     for place in [
         "approval.note",
