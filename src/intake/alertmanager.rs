@@ -10,7 +10,10 @@ use serde::Deserialize;
 use unicode_normalization::UnicodeNormalization;
 
 use super::signal::{SignalFacts, SignalStatus};
-use crate::domain::{Digest, redact::Redactor};
+use crate::domain::{
+    Digest, SecretRef,
+    redact::{MASK, Redactor},
+};
 
 /// The name under which these signals are stored.
 pub const SOURCE: &str = "alertmanager";
@@ -212,8 +215,10 @@ fn bounded(own: &BTreeMap<String, String>, common: &BTreeMap<String, String>) ->
         let sound =
             name.is_ascii() && name.len() <= MAX_NAME_BYTES && !name.bytes().any(|b| b.is_ascii_control());
         if sound && !name.is_empty() && out.len() < MAX_LABELS {
-            out.entry(name.clone())
-                .or_insert_with(|| clean(value, MAX_VALUE_BYTES));
+            out.entry(name.clone()).or_insert_with(|| {
+                let secret = Redactor::is_sensitive_name(name) && value.parse::<SecretRef>().is_err();
+                clean(if secret { MASK } else { value }, MAX_VALUE_BYTES)
+            });
         }
     }
     out

@@ -1,5 +1,6 @@
 //! An approved plan that is being executed, as rows: what acts are tried against.
 
+#[path = "approved/telling.rs"]
 mod telling;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
