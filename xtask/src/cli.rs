@@ -36,6 +36,23 @@ pub enum Task {
         #[arg(long)]
         quick: bool,
     },
+    /// Clippy with the security lints; licences, banned crates and sources of the dependencies
+    Lint {
+        /// Known vulnerabilities too: fetches the advisory database
+        #[arg(long)]
+        advisories: bool,
+    },
+    /// Which lines the suite runs; fails below the floor of coverage.toml
+    Coverage {
+        /// Where summary.md, summary.json and lcov.info go; under the target folder otherwise
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Write what was measured as the new floor
+        #[arg(long)]
+        raise: bool,
+    },
+    /// The workflows under .github: actionlint and zizmor
+    Workflows,
     /// Write the files that the program itself describes
     Gen {
         /// Write nothing; fail when a file is not what it would be
