@@ -1,4 +1,7 @@
+-- Small tables: the lock is held for an instant.
+-- squawk-ignore require-concurrent-index-deletion
 DROP INDEX IF EXISTS identity_token_key;
+-- squawk-ignore require-concurrent-index-deletion
 DROP INDEX IF EXISTS person_name_key;
 DROP FUNCTION IF EXISTS name_key(text);
 REVOKE SELECT ON execution_request FROM carapulse_router;

@@ -14,7 +14,7 @@ use crate::{
     execution,
     investigation::{self, Investigator},
     notify::{self, Courier, Receiver},
-    store::{Db, DbRole, job, partition},
+    store::{Db, DbRole, job, partition, tenant},
 };
 
 /// Events that wait longer than this make the role unready.
@@ -181,7 +181,10 @@ fn sweep(parts: &Parts, db: Db) {
         let db = db.clone();
         async move {
             loop {
-                for tenant in db.tenants().await? {
+                let mut tx = db.begin_global().await?;
+                let tenants = tenant::list(&mut tx).await?;
+                tx.commit().await?;
+                for tenant in tenants {
                     find_lost(&db, &tenant).await?;
                 }
                 let pause = tokio::time::sleep(SWEEP_EVERY);
@@ -194,7 +197,7 @@ fn sweep(parts: &Parts, db: Db) {
 }
 
 /// One look in one tenant; says how many jobs were made anew.
-pub(super) async fn find_lost(db: &Db, tenant: &TenantId) -> anyhow::Result<u64> {
+async fn find_lost(db: &Db, tenant: &TenantId) -> anyhow::Result<u64> {
     let mut tx = db.begin(tenant).await?;
     let found = investigation::find_lost(&mut tx).await?
         + execution::find_lost(&mut tx).await?

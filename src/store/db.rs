@@ -210,21 +210,6 @@ impl Db {
         Ok(Tx::new(inner, None))
     }
 
-    /// All tenants, by name.
-    ///
-    /// # Errors
-    /// As every statement: [`Error`].
-    pub async fn tenants(&self) -> Result<Vec<TenantId>, Error> {
-        let names = sqlx::query_scalar!("SELECT tenant_id FROM tenant ORDER BY tenant_id")
-            .fetch_all(&self.pool)
-            .await?;
-        let read = |name: String| {
-            name.parse()
-                .map_err(|_| Error::Corrupt("tenant.tenant_id".to_owned()))
-        };
-        names.into_iter().map(read).collect()
-    }
-
     /// The role of this pool.
     #[must_use]
     pub const fn role(&self) -> DbRole {
