@@ -18,6 +18,6 @@ pub use approved::{Approved, consume};
 pub use decide::{Granted, deny, grant, revoke};
 pub use duties::{Refused, may_approve};
 pub use error::{Error, record_refusal};
-pub use request::{EXPIRY_JOB, expire_due, request};
+pub use request::{EXPIRY_JOB, expire_due, find_lost, request};
 pub use restore::void_unconsumed;
 pub use store::{Approval, ApprovalStatus};
