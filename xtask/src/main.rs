@@ -11,6 +11,7 @@ mod kube;
 mod lint;
 mod policy;
 mod report;
+mod squawk;
 mod test;
 mod tidy;
 mod tools;
