@@ -28,8 +28,15 @@ ENV CARGO_TARGET_DIR=/build/target \
 WORKDIR /build/src
 
 FROM chef AS planner
-COPY . .
-RUN cargo chef prepare --recipe-path /build/recipe.json
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+# The product alone: xtask is no part of any image, so its dependencies must not remake the layer of the product's. cargo
+# takes out of the lock file what nobody asks for any more; that it put nothing in is checked.
+RUN sed -i 's/^members = .*/members = ["."]/' Cargo.toml \
+    && cp Cargo.lock /build/whole.lock \
+    && cargo update --workspace \
+    && ! grep '^checksum' Cargo.lock | grep --quiet --invert-match --line-regexp --fixed-strings --file /build/whole.lock \
+    && cargo chef prepare --recipe-path /build/recipe.json
 
 # Remade only when Cargo.toml or Cargo.lock change: everything but the project's own crate.
 FROM chef AS dependencies
@@ -41,8 +48,7 @@ RUN cargo fetch --locked --target "$(rustc -vV | sed -n 's/^host: //p')"
 # What the executable is made of, and nothing else: a change anywhere else does not compile it again. Targets that are
 # not built here (tests, benches) have the empty files that `cook` left.
 FROM dependencies AS build
-COPY Cargo.toml Cargo.lock ./
-COPY xtask/Cargo.toml xtask/Cargo.toml
+COPY --from=planner /build/src/Cargo.toml /build/src/Cargo.lock ./
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY policies policies
@@ -58,8 +64,7 @@ FROM dependencies AS rebuilt
 ARG REBUILD_TARGET=/build/target
 WORKDIR /elsewhere/deeper/src
 RUN cp -a /build/src/. .
-COPY Cargo.toml Cargo.lock ./
-COPY xtask/Cargo.toml xtask/Cargo.toml
+COPY --from=planner /build/src/Cargo.toml /build/src/Cargo.lock ./
 COPY .sqlx .sqlx
 COPY migrations migrations
 COPY policies policies
