@@ -167,7 +167,7 @@ fn owner_sql(database: &Address, password: &SecretString) -> String {
     format!(
         "-- Made by `carapulse init --for chart`: for psql, as an administrator of the server.\n\
          -- The owner migrates; it makes the roles under which the parts of Carapulse log in.\n\
-         CREATE ROLE {owner} LOGIN CREATEROLE PASSWORD '{}';\nCREATE DATABASE \"{}\" OWNER {owner};\n",
+         CREATE ROLE {owner} LOGIN CREATEROLE PASSWORD '{}';\nCREATE DATABASE \"{}\" OWNER {owner} ENCODING 'UTF8' TEMPLATE template0;\n",
         password.expose_secret(),
         database.database().replace('"', "\"\"")
     )
