@@ -42,6 +42,21 @@ pub enum Task {
         #[arg(long)]
         advisories: bool,
     },
+    /// Archives, and whether a tag may be released
+    #[command(subcommand)]
+    Release(ReleaseCommand),
+    /// Every row of docs/audit.md: proved, failed, or not run and why
+    Delivery {
+        /// Only what takes seconds or few minutes
+        #[arg(long)]
+        quick: bool,
+        /// Only rows whose id begins with this
+        #[arg(long)]
+        only: Option<String>,
+        /// Write the table of docs/audit.md anew and prove nothing
+        #[arg(long)]
+        write: bool,
+    },
     /// Which lines the suite runs; fails below the floor of coverage.toml
     Coverage {
         /// Where summary.md, summary.json and lcov.info go; under the target folder otherwise
@@ -70,6 +85,23 @@ pub enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ReleaseCommand {
+    /// Build for one platform and pack it
+    Archive {
+        /// A Rust target triple that this machine can build for
+        #[arg(long)]
+        target: String,
+        /// The folder for the archive
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Whether crate, chart and changelog agree with a tag
+    Check { tag: String },
+    /// One version's part of CHANGELOG.md
+    Notes { version: String },
 }
 
 #[derive(Debug, Subcommand)]

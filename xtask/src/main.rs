@@ -5,10 +5,12 @@ mod ci;
 mod cli;
 mod coverage;
 mod db;
+mod delivery;
 mod generate;
 mod kube;
 mod lint;
 mod policy;
+mod release;
 mod report;
 mod test;
 mod tidy;
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
         Task::Ci { quick } => ci::run(quick),
         Task::Lint { advisories } => lint::run(advisories),
         Task::Coverage { out, raise } => coverage::run(out.as_deref(), raise),
+        Task::Release(command) => release::run(&command),
+        Task::Delivery { quick, only, write } => delivery::run(quick, only.as_deref(), write),
         Task::Workflows => workflows::run(),
         Task::Gen { check } => generate::run(check),
         Task::Db(command) => db::run(&command),
