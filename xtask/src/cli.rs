@@ -88,23 +88,6 @@ pub enum Task {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum ReleaseCommand {
-    /// Build for one platform and pack it
-    Archive {
-        /// A Rust target triple that this machine can build for
-        #[arg(long)]
-        target: String,
-        /// The folder for the archive
-        #[arg(long)]
-        out: PathBuf,
-    },
-    /// Whether crate, chart and changelog agree with a tag
-    Check { tag: String },
-    /// One version's part of CHANGELOG.md
-    Notes { version: String },
-}
-
-#[derive(Debug, Subcommand)]
 pub enum DbCommand {
     /// Write .sqlx anew from a migrated database (DATABASE_URL, else one of its own)
     Prepare,
@@ -141,4 +124,21 @@ pub enum KubeCommand {
         #[arg(required = true, last = true)]
         command: Vec<std::ffi::OsString>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ReleaseCommand {
+    /// Build for one platform and pack it
+    Archive {
+        /// A Rust target triple that this machine can build for
+        #[arg(long)]
+        target: String,
+        /// The folder for the archive
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Whether crate, chart and changelog agree with a tag
+    Check { tag: String },
+    /// One version's part of CHANGELOG.md
+    Notes { version: String },
 }
