@@ -19,9 +19,11 @@ pub fn is_called(object: &Value, wanted: &str) -> bool {
     label.and_then(Value::as_str) == Some(wanted) || name(object).contains(wanted)
 }
 
-/// Pod specifications of what the chart keeps running and of its Jobs; the pods of `helm test` left out.
+/// Pod specifications of what the chart keeps running and of its Jobs; those of `helm test` left out.
 fn pods(objects: &[Value]) -> impl Iterator<Item = (&Value, &Value)> {
-    let owners = objects.iter().filter(|object| ["Deployment", "StatefulSet", "Job"].iter().any(|kind| object["kind"] == *kind));
+    let kinds = ["Deployment", "StatefulSet", "Job"];
+    let owners = objects.iter().filter(move |object| kinds.iter().any(|kind| object["kind"] == *kind));
+    let owners = owners.filter(|owner| !annotation(owner, "hook").starts_with("test"));
     owners.filter_map(|owner| Some((owner, owner.pointer("/spec/template/spec")?)))
 }
 

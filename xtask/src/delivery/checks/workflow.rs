@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use super::super::repository::{Repository, at, entries, text_at};
+use super::super::repository::{Repository, at, entries};
 
 const FOLDER: &str = ".github/workflows";
 
@@ -30,10 +30,6 @@ impl Workflow {
 
     pub fn at(&self, pointer: &str) -> Result<&Value> {
         at(&self.value, pointer).with_context(|| format!("{}.yml", self.name))
-    }
-
-    pub fn text(&self, pointer: &str) -> Result<&str> {
-        text_at(&self.value, pointer).with_context(|| format!("{}.yml", self.name))
     }
 
     /// An error unless the value at the pointer is this.
