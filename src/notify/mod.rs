@@ -28,7 +28,7 @@ pub enum Kind {
     ApprovalRequested,
     /// An alert that the system cannot explain.
     Escalation,
-    /// An execution stands still until a person decides.
+    /// An execution stands still until a person decides, or the two engines of policy do not agree.
     NeedsAttention,
     /// A rollback did not work.
     RollbackFailed,

@@ -49,6 +49,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         ..investigation::Settings::default()
     };
     let rules = policy::follow(parts, &db).await?;
+    policy::page_differences(parts, &db)?;
     investigate(
         parts,
         Investigator::new(db.clone(), client, tools::catalog(), rules, owner, looking),

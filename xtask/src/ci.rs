@@ -5,7 +5,7 @@
 use anyhow::{Result, bail};
 
 use crate::report::{run as run_command, say, step};
-use crate::{generate, lint, test, tidy, workspace};
+use crate::{generate, lint, squawk, test, tidy, workspace};
 
 type Part = (&'static str, fn() -> Result<()>);
 
@@ -15,6 +15,7 @@ const FULL: &[Part] = &[
     ("security lints", lint::security),
     ("dependencies", known_dependencies),
     ("generated files", check_generated),
+    ("migrations", squawk::run),
     ("tests", all_tests),
 ];
 

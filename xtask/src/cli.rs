@@ -74,7 +74,7 @@ pub enum Task {
         #[arg(long)]
         check: bool,
     },
-    /// The query cache
+    /// The query cache, and the migrations' linter
     #[command(subcommand)]
     Db(DbCommand),
     /// The policy rules under OPA: format, strict check, tests, fixtures
@@ -91,6 +91,8 @@ pub enum Task {
 pub enum DbCommand {
     /// Write .sqlx anew from a migrated database (DATABASE_URL, else one of its own)
     Prepare,
+    /// The migrations under squawk, the linter for Postgres migrations
+    Lint,
 }
 
 #[derive(Debug, Subcommand)]

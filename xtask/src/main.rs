@@ -12,6 +12,7 @@ mod lint;
 mod policy;
 mod release;
 mod report;
+mod squawk;
 mod test;
 mod tidy;
 mod tools;
