@@ -50,7 +50,7 @@ async fn a_plan_is_created_listed_approved_executed_verified_and_another_rolled_
     let execution = it.execute(&plan).await;
     it.ada
         .until("the step is done", &format!("/v1/executions/{execution}/steps"), |steps| {
-            (text(steps, "/data/0/status") == "succeeded").then_some(())
+            (text(steps, "/data/0/status") == "done").then_some(())
         })
         .await;
     assert_eq!(replicas(&namespace), 2);
