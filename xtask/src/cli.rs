@@ -41,6 +41,9 @@ pub enum Task {
         /// Known vulnerabilities too: fetches the advisory database
         #[arg(long)]
         advisories: bool,
+        /// Only the dependencies, which takes seconds
+        #[arg(long)]
+        dependencies: bool,
     },
     /// Archives, and whether a tag may be released
     #[command(subcommand)]
@@ -56,6 +59,9 @@ pub enum Task {
         /// Write the table of docs/audit.md anew and prove nothing
         #[arg(long)]
         write: bool,
+        /// This machine reaches package registries only: images are built and run as `images --packages-only` does
+        #[arg(long)]
+        packages_only: bool,
     },
     /// Which lines the suite runs; fails below the floor of coverage.toml
     Coverage {

@@ -20,14 +20,14 @@ use repository::Repository;
 use rows::Row;
 
 /// Runs `xtask delivery`.
-pub fn run(quick: bool, only: Option<&str>, write: bool) -> Result<()> {
+pub fn run(quick: bool, only: Option<&str>, write: bool, packages_only: bool) -> Result<()> {
     let rows = rows::all();
     if write {
         return document::write(&rows);
     }
     let mode = if quick { Mode::Quick } else { Mode::Full };
     let repository = Repository::here();
-    let mut commands = Commands::new(mode);
+    let mut commands = Commands::new(mode, packages_only);
     let mut tally = Tally::default();
     for row in rows.iter().filter(|row| only.is_none_or(|only| row.id.starts_with(only))) {
         let outcome = proof::of(row, &repository, &mut commands);

@@ -66,12 +66,13 @@ fn noted(reasons: &mut Vec<String>, reason: String) -> Option<Result<()>> {
 /// Runs front-door commands, each once however many rows name it.
 pub struct Commands {
     mode: Mode,
+    packages_only: bool,
     ran: BTreeMap<String, Result<(), String>>,
 }
 
 impl Commands {
-    pub fn new(mode: Mode) -> Self {
-        Self { mode, ran: BTreeMap::new() }
+    pub fn new(mode: Mode, packages_only: bool) -> Self {
+        Self { mode, packages_only, ran: BTreeMap::new() }
     }
 
     /// None, and a reason more, when it was not run.
@@ -82,10 +83,11 @@ impl Commands {
         if let Some(lack) = lacking(command, tools::on_path("docker").is_some(), can_install()) {
             return noted(reasons, lack);
         }
+        let packages_only = self.packages_only;
         let result = self.ran.entry(command.to_owned()).or_insert_with(|| {
             let started = Instant::now();
             say(&format!("cargo xtask {command} …"));
-            let result = front_door(command).map_err(|error| format!("{error:#}"));
+            let result = front_door(command, packages_only).map_err(|error| format!("{error:#}"));
             say(&format!("cargo xtask {command}: {}", seconds(started.elapsed())));
             result
         });
@@ -94,10 +96,13 @@ impl Commands {
 }
 
 /// This very program with other arguments.
-fn front_door(command: &str) -> Result<()> {
+fn front_door(command: &str, packages_only: bool) -> Result<()> {
     let program = std::env::current_exe()?;
     let mut child = Command::new(program);
     child.current_dir(workspace::root()).args(command.split_whitespace());
+    if packages_only && command.starts_with("images ") {
+        child.arg("--packages-only");
+    }
     let output = child.stdin(Stdio::null()).output()?;
     if !output.status.success() {
         let said = last_lines(&both_streams(&output), 25);
@@ -134,7 +139,7 @@ mod tests {
 
     fn outcome(proofs: &'static [Proof]) -> Outcome {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut commands = Commands::new(Mode::Quick);
+        let mut commands = Commands::new(Mode::Quick, false);
         of(&row(proofs), &Repository::at(folder.path()), &mut commands)
     }
 
@@ -161,7 +166,7 @@ mod tests {
             ..row(&[Proof::Read(|_| Ok(()))])
         };
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut commands = Commands::new(Mode::Quick);
+        let mut commands = Commands::new(Mode::Quick, false);
         let outcome = of(&gone, &Repository::at(folder.path()), &mut commands);
         assert_eq!(outcome, Outcome::Failed("no/such/file is not there".to_owned()));
     }

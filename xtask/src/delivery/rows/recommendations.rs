@@ -97,6 +97,7 @@ pub const ROWS: &[Row] = &[
                 lints::unsafe_is_forbidden(&root, &[("Cargo.toml", &root)])?;
                 Workflow::read(files, "ci")?.runs("lint", "cargo xtask lint --advisories")
             }),
+            Quick("lint --dependencies"),
             Full("lint"),
             GitHub("known vulnerabilities: their database is a repository on GitHub"),
         ],
