@@ -70,12 +70,12 @@ pub fn health_check_calls(files: &Repository, service: &str, program: &str) -> R
 }
 
 pub fn localstack_is_whole(files: &Repository) -> Result<()> {
-    services::localstack(&files.yaml(SIMULATION)?).context(SIMULATION)
+    services::localstack(&overlaid(files)?).context(SIMULATION)
 }
 
-/// A service of the overlay has an image that ends so.
+/// A simulated service has an image that ends so.
 pub fn simulated(files: &Repository, service: &str, ending: &str) -> Result<()> {
-    let value = files.yaml(SIMULATION)?;
+    let value = overlaid(files)?;
     let image = at(&value, &format!("/services/{service}/image"))?.as_str().unwrap_or_default();
     let image = services::default_of(image);
     if !image.split('@').next().unwrap_or_default().ends_with(ending) {
@@ -84,15 +84,15 @@ pub fn simulated(files: &Repository, service: &str, ending: &str) -> Result<()> 
     Ok(())
 }
 
-/// A service of the overlay says so in its own lines, or in the script that it runs.
+/// A service says so in its own lines, or in the script that it runs.
 pub fn simulation_says(files: &Repository, service: &str, wanted: &str) -> Result<()> {
-    let value = files.yaml(SIMULATION)?;
+    let value = overlaid(files)?;
     let lines = serde_json::to_string(at(&value, &format!("/services/{service}"))?)?;
     if lines.contains(wanted) {
         return Ok(());
     }
     for script in files.files("compose", ".sh").unwrap_or_default() {
-        let name = script.rsplit('/').next().unwrap_or(&script);
+        let name = script.strip_prefix("compose").unwrap_or(&script);
         if lines.contains(name) && files.text(&script)?.contains(wanted) {
             return Ok(());
         }
@@ -100,8 +100,26 @@ pub fn simulation_says(files: &Repository, service: &str, wanted: &str) -> Resul
     bail!("{SIMULATION}: {service} does not say `{wanted}`")
 }
 
+/// The base file with the overlay laid over it, as far as these checks look: mappings are joined, the rest is replaced.
+fn overlaid(files: &Repository) -> Result<Value> {
+    let mut value = files.yaml(BASE)?;
+    lay_over(&mut value, files.yaml(SIMULATION)?);
+    Ok(value)
+}
+
+fn lay_over(below: &mut Value, above: Value) {
+    match (below, above) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (key, value) in above {
+                lay_over(below.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (below, above) => *below = above,
+    }
+}
+
 pub fn simulation_is_seeded_first(files: &Repository) -> Result<()> {
-    services::seeded_first(&files.yaml(SIMULATION)?).context(SIMULATION)
+    services::seeded_first(&overlaid(files)?).context(SIMULATION)
 }
 
 /// No file of the delivery names an engine's socket, except to say that it does not.
@@ -152,12 +170,14 @@ mod tests {
 
     #[test]
     fn what_a_script_seeds_counts_only_where_the_script_is_run() {
-        let overlay = "services:\n  vault-init: { image: 'hashicorp/vault:1.15.6', command: [sh, /seed.sh] }\n  other: {}\n";
+        let base = "services:\n  vault-init: { image: 'hashicorp/vault:1.15.6' }\n  other: {}\n";
+        let overlay = "services:\n  vault-init: { command: [sh, /seed.sh] }\n";
         let seed = ("compose/seed.sh", "vault kv put carapulse/config a=b");
-        let (_folder, files) = repository(&[(SIMULATION, overlay), seed]);
+        let (_folder, files) = repository(&[(BASE, base), (SIMULATION, overlay), seed]);
         assert!(simulation_says(&files, "vault-init", "carapulse/config").is_ok());
         assert!(simulation_says(&files, "other", "carapulse/config").is_err());
         assert!(simulated(&files, "vault-init", ":1.15.6").is_ok());
         assert!(simulated(&files, "vault-init", ":1.16.0").is_err());
+        assert!(simulation_says(&files, "nobody", "carapulse/config").is_err());
     }
 }
