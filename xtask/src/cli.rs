@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 /// The project's front door. CI calls the same commands that people do.
 #[derive(Debug, Parser)]
@@ -49,20 +49,7 @@ pub enum Task {
     #[command(subcommand)]
     Release(ReleaseCommand),
     /// Every row of docs/audit.md: proved, failed, or not run and why
-    Delivery {
-        /// Only what takes seconds or few minutes
-        #[arg(long)]
-        quick: bool,
-        /// Only rows whose id begins with this
-        #[arg(long)]
-        only: Option<String>,
-        /// Write the table of docs/audit.md anew and prove nothing
-        #[arg(long)]
-        write: bool,
-        /// This machine reaches package registries only: images are built and run as `images --packages-only` does
-        #[arg(long)]
-        packages_only: bool,
-    },
+    Delivery(DeliveryOptions),
     /// Which lines the suite runs; fails below the floor of coverage.toml
     Coverage {
         /// Where summary.md, summary.json and lcov.info go; under the target folder otherwise
@@ -149,4 +136,23 @@ pub enum ReleaseCommand {
     Check { tag: String },
     /// One version's part of CHANGELOG.md
     Notes { version: String },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DeliveryOptions {
+    /// Only what takes seconds or few minutes
+    #[arg(long)]
+    pub quick: bool,
+    /// Only what is read from files: runs no command
+    #[arg(long, conflicts_with = "quick")]
+    pub files: bool,
+    /// Only rows whose id begins with this
+    #[arg(long)]
+    pub only: Option<String>,
+    /// Write the table of docs/audit.md anew and prove nothing
+    #[arg(long)]
+    pub write: bool,
+    /// This machine reaches package registries only: images are built and run as `images --packages-only` does
+    #[arg(long)]
+    pub packages_only: bool,
 }

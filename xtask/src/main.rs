@@ -38,12 +38,7 @@ fn main() -> ExitCode {
         } => lint::run(advisories, dependencies),
         Task::Coverage { out, raise } => coverage::run(out.as_deref(), raise),
         Task::Release(command) => release::run(&command),
-        Task::Delivery {
-            quick,
-            only,
-            write,
-            packages_only,
-        } => delivery::run(quick, only.as_deref(), write, packages_only),
+        Task::Delivery(options) => delivery::run(&options),
         Task::Workflows => workflows::run(),
         Task::Gen { check } => generate::run(check),
         Task::Db(command) => db::run(&command),

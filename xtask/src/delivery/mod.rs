@@ -14,20 +14,26 @@ mod rows;
 
 use anyhow::{Result, bail};
 
+use crate::cli::DeliveryOptions;
 use crate::report::say;
 use proof::{Commands, Mode, Outcome};
 use repository::Repository;
 use rows::Row;
 
 /// Runs `xtask delivery`.
-pub fn run(quick: bool, only: Option<&str>, write: bool, packages_only: bool) -> Result<()> {
+pub fn run(options: &DeliveryOptions) -> Result<()> {
     let rows = rows::all();
-    if write {
+    if options.write {
         return document::write(&rows);
     }
-    let mode = if quick { Mode::Quick } else { Mode::Full };
+    let mode = match (options.files, options.quick) {
+        (true, _) => Mode::Files,
+        (false, true) => Mode::Quick,
+        (false, false) => Mode::Full,
+    };
     let repository = Repository::here();
-    let mut commands = Commands::new(mode, packages_only);
+    let only = options.only.as_deref();
+    let mut commands = Commands::new(mode, options.packages_only);
     let mut tally = Tally::default();
     for row in rows.iter().filter(|row| only.is_none_or(|only| row.id.starts_with(only))) {
         let outcome = proof::of(row, &repository, &mut commands);

@@ -14,6 +14,8 @@ use crate::{tools, workspace};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
+    /// Runs no command.
+    Files,
     Quick,
     Full,
 }
@@ -77,8 +79,10 @@ impl Commands {
 
     /// None, and a reason more, when it was not run.
     fn run(&mut self, command: &str, quick: bool, reasons: &mut Vec<String>) -> Option<Result<()>> {
-        if self.mode == Mode::Quick && !quick {
-            return noted(reasons, format!("not with --quick: cargo xtask {command}"));
+        match self.mode {
+            Mode::Files => return noted(reasons, format!("not with --files: cargo xtask {command}")),
+            Mode::Quick if !quick => return noted(reasons, format!("not with --quick: cargo xtask {command}")),
+            Mode::Quick | Mode::Full => {}
         }
         if let Some(lack) = lacking(command, tools::on_path("docker").is_some(), can_install()) {
             return noted(reasons, lack);
