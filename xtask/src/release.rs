@@ -61,15 +61,32 @@ fn archive(target: &str, out: &Path) -> Result<()> {
 /// Sorted, of no time and of nobody; `gzip -n` writes no time either.
 fn pack(stage: &Path, name: &str, file: &Path) -> Result<()> {
     let mut tar = Command::new("tar");
-    tar.args(["--sort=name", "--mtime=@0", "--owner=0", "--group=0", "--numeric-owner"]);
-    tar.args(["--mode=u=rwX,go=rX", "--use-compress-program=gzip -9n", "--create", "--file"]);
+    tar.args([
+        "--sort=name",
+        "--mtime=@0",
+        "--owner=0",
+        "--group=0",
+        "--numeric-owner",
+    ]);
+    tar.args([
+        "--mode=u=rwX,go=rX",
+        "--use-compress-program=gzip -9n",
+        "--create",
+        "--file",
+    ]);
     run_command(tar.arg(file).arg("--directory").arg(stage).arg(name))
 }
 
 fn built(target: &str) -> Result<PathBuf> {
-    let metadata = capture(&mut workspace::cargo(&["metadata", "--format-version=1", "--no-deps"]))?;
+    let metadata = capture(&mut workspace::cargo(&[
+        "metadata",
+        "--format-version=1",
+        "--no-deps",
+    ]))?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
-    let folder = metadata["target_directory"].as_str().context("cargo names its target folder")?;
+    let folder = metadata["target_directory"]
+        .as_str()
+        .context("cargo names its target folder")?;
     Ok(Path::new(folder).join(target).join("release/carapulse"))
 }
 
@@ -144,14 +161,18 @@ mod tests {
 
     #[test]
     fn notes_are_one_version_s_part() {
-        assert_eq!(notes(CHANGELOG_TEXT, "1.2.0").expect("there"), "### Added\n\n- this\n");
+        assert_eq!(
+            notes(CHANGELOG_TEXT, "1.2.0").expect("there"),
+            "### Added\n\n- this\n"
+        );
         assert!(notes(CHANGELOG_TEXT, "1.1.0").is_err(), "an empty part");
         assert!(notes(CHANGELOG_TEXT, "9.9.9").is_err(), "no part");
     }
 
     #[test]
     fn a_tag_that_crate_chart_or_changelog_contradict_is_refused() {
-        let wrong = |version, of_crate| contradictions(version, of_crate, CHART_TEXT, CHANGELOG_TEXT).expect("read");
+        let wrong =
+            |version, of_crate| contradictions(version, of_crate, CHART_TEXT, CHANGELOG_TEXT).expect("read");
         assert_eq!(wrong("1.2.0", "1.2.0"), Vec::<String>::new());
         assert_eq!(wrong("1.2.0", "1.1.9"), ["Cargo.toml says 1.1.9"]);
         assert_eq!(wrong("1.3.0", "1.3.0").len(), 3);

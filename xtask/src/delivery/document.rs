@@ -31,8 +31,12 @@ pub fn check(rows: &[Row]) -> Result<()> {
 }
 
 fn with_table(text: &str, table: &str) -> Result<String> {
-    let (before, rest) = text.split_once(BEGIN).with_context(|| format!("{FILE} has no line `{}`", BEGIN.trim()))?;
-    let (_, after) = rest.split_once(END).with_context(|| format!("{FILE} has no line `{END}`"))?;
+    let (before, rest) = text
+        .split_once(BEGIN)
+        .with_context(|| format!("{FILE} has no line `{}`", BEGIN.trim()))?;
+    let (_, after) = rest
+        .split_once(END)
+        .with_context(|| format!("{FILE} has no line `{END}`"))?;
     Ok(format!("{before}{BEGIN}\n{table}\n{END}{after}"))
 }
 
@@ -40,7 +44,9 @@ fn table(rows: &[Row]) -> String {
     let mut text = String::from("| | The audit says | Here | Proof | |\n|---|---|---|---|---|\n");
     for row in rows {
         let files: Vec<String> = row.files.iter().map(|file| format!("`{file}`")).collect();
-        let here = [row.here.to_owned(), files.join(" ")].into_iter().filter(|part| !part.is_empty());
+        let here = [row.here.to_owned(), files.join(" ")]
+            .into_iter()
+            .filter(|part| !part.is_empty());
         let here: Vec<String> = here.collect();
         let proofs: Vec<String> = row.proofs.iter().map(|proof| shown(proof, row.id)).collect();
         text.push_str(&format!(

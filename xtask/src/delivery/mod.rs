@@ -35,7 +35,10 @@ pub fn run(options: &DeliveryOptions) -> Result<()> {
     let only = options.only.as_deref();
     let mut commands = Commands::new(mode, options.packages_only);
     let mut tally = Tally::default();
-    for row in rows.iter().filter(|row| only.is_none_or(|only| row.id.starts_with(only))) {
+    for row in rows
+        .iter()
+        .filter(|row| only.is_none_or(|only| row.id.starts_with(only)))
+    {
         let outcome = proof::of(row, &repository, &mut commands);
         println!("{}", line(row, &outcome));
         tally.add(row, &outcome);
@@ -111,7 +114,13 @@ mod tests {
         let mut tally = Tally::default();
         tally.add(row, &Outcome::Passed);
         tally.add(row, &Outcome::Failed("broken".to_owned()));
-        assert!(tally.end().expect_err("a row failed").to_string().contains(row.id));
+        assert!(
+            tally
+                .end()
+                .expect_err("a row failed")
+                .to_string()
+                .contains(row.id)
+        );
         assert!(Tally::default().end().is_err(), "nothing was proved at all");
     }
 
@@ -120,6 +129,9 @@ mod tests {
         let rows = rows::all();
         let row = rows.first().expect("there are rows");
         let text = line(row, &Outcome::NotRun(vec!["needs a registry".to_owned()]));
-        assert!(text.starts_with("----") && text.ends_with("[needs a registry]"), "{text}");
+        assert!(
+            text.starts_with("----") && text.ends_with("[needs a registry]"),
+            "{text}"
+        );
     }
 }

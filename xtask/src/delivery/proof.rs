@@ -74,14 +74,20 @@ pub struct Commands {
 
 impl Commands {
     pub fn new(mode: Mode, packages_only: bool) -> Self {
-        Self { mode, packages_only, ran: BTreeMap::new() }
+        Self {
+            mode,
+            packages_only,
+            ran: BTreeMap::new(),
+        }
     }
 
     /// None, and a reason more, when it was not run.
     fn run(&mut self, command: &str, quick: bool, reasons: &mut Vec<String>) -> Option<Result<()>> {
         match self.mode {
             Mode::Files => return noted(reasons, format!("not with --files: cargo xtask {command}")),
-            Mode::Quick if !quick => return noted(reasons, format!("not with --quick: cargo xtask {command}")),
+            Mode::Quick if !quick => {
+                return noted(reasons, format!("not with --quick: cargo xtask {command}"));
+            }
             Mode::Quick | Mode::Full => {}
         }
         if let Some(lack) = lacking(command, tools::on_path("docker").is_some(), can_install()) {
@@ -103,7 +109,9 @@ impl Commands {
 fn front_door(command: &str, packages_only: bool) -> Result<()> {
     let program = std::env::current_exe()?;
     let mut child = Command::new(program);
-    child.current_dir(workspace::root()).args(command.split_whitespace());
+    child
+        .current_dir(workspace::root())
+        .args(command.split_whitespace());
     if packages_only && command.starts_with("images ") {
         child.arg("--packages-only");
     }
@@ -117,7 +125,13 @@ fn front_door(command: &str, packages_only: bool) -> Result<()> {
 
 /// Why this machine cannot run a command, when it cannot.
 fn lacking(command: &str, docker: bool, installs: bool) -> Option<String> {
-    let needs_containers = ["images build", "images check", "images reproduce", "compose smoke", "chart pods"];
+    let needs_containers = [
+        "images build",
+        "images check",
+        "images reproduce",
+        "compose smoke",
+        "chart pods",
+    ];
     let needs = needs_containers.iter().any(|prefix| command.starts_with(prefix));
     (needs && !docker && !installs)
         .then(|| format!("cargo xtask {command} needs Docker, or root on Debian to install podman"))

@@ -36,8 +36,12 @@ impl Repository {
 
     /// Every document of a YAML file, empty ones left out.
     pub fn documents(&self, file: &str) -> Result<Vec<Value>> {
-        let documents: Vec<Value> = serde_saphyr::from_multiple(&self.text(file)?).with_context(|| file.to_owned())?;
-        Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
+        let documents: Vec<Value> =
+            serde_saphyr::from_multiple(&self.text(file)?).with_context(|| file.to_owned())?;
+        Ok(documents
+            .into_iter()
+            .filter(|document| !document.is_null())
+            .collect())
     }
 
     /// Paths of the files under a folder whose names end so, sorted; an error when there is none.
@@ -52,7 +56,8 @@ impl Repository {
     }
 
     fn collect(&self, folder: &Path, ending: &str, found: &mut Vec<String>) -> Result<()> {
-        let entries = fs::read_dir(self.0.join(folder)).with_context(|| format!("cannot list {}", folder.display()))?;
+        let entries =
+            fs::read_dir(self.0.join(folder)).with_context(|| format!("cannot list {}", folder.display()))?;
         for entry in entries {
             let entry = entry?;
             let path = folder.join(entry.file_name());
@@ -68,17 +73,23 @@ impl Repository {
 
 /// The value at a pointer such as `/jobs/test`; an error that names what is missing.
 pub fn at<'a>(value: &'a Value, pointer: &str) -> Result<&'a Value> {
-    value.pointer(pointer).with_context(|| format!("there is no `{pointer}`"))
+    value
+        .pointer(pointer)
+        .with_context(|| format!("there is no `{pointer}`"))
 }
 
 /// The text at a pointer.
 pub fn text_at<'a>(value: &'a Value, pointer: &str) -> Result<&'a str> {
-    at(value, pointer)?.as_str().with_context(|| format!("`{pointer}` is not text"))
+    at(value, pointer)?
+        .as_str()
+        .with_context(|| format!("`{pointer}` is not text"))
 }
 
 /// The keys and values of a mapping at a pointer.
 pub fn entries<'a>(value: &'a Value, pointer: &str) -> Result<Vec<(&'a str, &'a Value)>> {
-    let map = at(value, pointer)?.as_object().with_context(|| format!("`{pointer}` is not a mapping"))?;
+    let map = at(value, pointer)?
+        .as_object()
+        .with_context(|| format!("`{pointer}` is not a mapping"))?;
     Ok(map.iter().map(|(key, value)| (key.as_str(), value)).collect())
 }
 
@@ -101,7 +112,12 @@ mod tests {
     fn what_is_missing_is_named() {
         let value = serde_json::json!({ "a": { "b": "text" } });
         assert_eq!(text_at(&value, "/a/b").expect("there"), "text");
-        assert!(at(&value, "/a/c").expect_err("missing").to_string().contains("/a/c"));
+        assert!(
+            at(&value, "/a/c")
+                .expect_err("missing")
+                .to_string()
+                .contains("/a/c")
+        );
         assert!(entries(&value, "/a/b").is_err());
     }
 }

@@ -29,7 +29,7 @@ use anyhow::{Result, bail};
 use crate::cli::ImagesCommand;
 use crate::report::{capture, say, step};
 use crate::workspace;
-use dockerfile::Dockerfile;
+pub use dockerfile::Dockerfile;
 use engine::{Build, Engine};
 use manifest::Manifest;
 

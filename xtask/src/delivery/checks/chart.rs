@@ -19,7 +19,12 @@ fn snapshots(files: &Repository) -> Result<Vec<Rendered>> {
     let names = files.files(SNAPSHOTS, ".yaml")?;
     names
         .into_iter()
-        .map(|file| Ok(Rendered { objects: files.documents(&file)?, file }))
+        .map(|file| {
+            Ok(Rendered {
+                objects: files.documents(&file)?,
+                file,
+            })
+        })
         .collect()
 }
 
@@ -33,7 +38,9 @@ fn in_each(files: &Repository, check: fn(&[Value]) -> Result<()>) -> Result<()> 
 
 /// Some values make the chart render such an object.
 pub fn renders(files: &Repository, kind: &str, name: &str) -> Result<()> {
-    let found = snapshots(files)?.iter().any(|rendered| objects::of_kind(&rendered.objects, kind).any(|object| objects::is_called(object, name)));
+    let found = snapshots(files)?.iter().any(|rendered| {
+        objects::of_kind(&rendered.objects, kind).any(|object| objects::is_called(object, name))
+    });
     if !found {
         bail!("no values of the matrix render a {kind} of `{name}`");
     }
@@ -94,7 +101,14 @@ pub fn job_finds_what_it_needs(files: &Repository) -> Result<()> {
 
 pub fn metadata_is_whole(files: &Repository) -> Result<()> {
     let chart = files.yaml("chart/Chart.yaml")?;
-    for key in ["/icon", "/home", "/maintainers/0/name", "/sources/0", "/kubeVersion", "/annotations"] {
+    for key in [
+        "/icon",
+        "/home",
+        "/maintainers/0/name",
+        "/sources/0",
+        "/kubeVersion",
+        "/annotations",
+    ] {
         if chart.pointer(key).is_none() {
             bail!("Chart.yaml has no `{key}`");
         }
@@ -126,12 +140,18 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let snapshots = folder.path().join(SNAPSHOTS);
         std::fs::create_dir_all(&snapshots).expect("made");
-        let text = "kind: Service\nmetadata: { name: x-gateway }\n---\nkind: Job\nmetadata: { name: x-migration }\n";
+        let text =
+            "kind: Service\nmetadata: { name: x-gateway }\n---\nkind: Job\nmetadata: { name: x-migration }\n";
         std::fs::write(snapshots.join("default.yaml"), text).expect("written");
         let files = Repository::at(folder.path());
         assert!(renders(&files, "Service", "gateway").is_ok());
         assert!(renders(&files, "Service", "agent").is_err());
         assert!(renders(&files, "Ingress", "gateway").is_err());
-        assert!(job_is_a_hook(&files).expect_err("no hook").to_string().contains("default.yaml"));
+        assert!(
+            job_is_a_hook(&files)
+                .expect_err("no hook")
+                .to_string()
+                .contains("default.yaml")
+        );
     }
 }

@@ -10,7 +10,10 @@ pub fn of_kind<'a>(objects: &'a [Value], kind: &'a str) -> impl Iterator<Item = 
 }
 
 fn name(object: &Value) -> &str {
-    object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name")
+    object
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or("without a name")
 }
 
 /// The object is of this part: by its label, else by the end of its name.
@@ -22,13 +25,17 @@ pub fn is_called(object: &Value, wanted: &str) -> bool {
 /// Pod specifications of what the chart keeps running and of its Jobs; those of `helm test` left out.
 fn pods(objects: &[Value]) -> impl Iterator<Item = (&Value, &Value)> {
     let kinds = ["Deployment", "StatefulSet", "Job"];
-    let owners = objects.iter().filter(move |object| kinds.iter().any(|kind| object["kind"] == *kind));
+    let owners = objects
+        .iter()
+        .filter(move |object| kinds.iter().any(|kind| object["kind"] == *kind));
     let owners = owners.filter(|owner| !annotation(owner, "hook").starts_with("test"));
     owners.filter_map(|owner| Some((owner, owner.pointer("/spec/template/spec")?)))
 }
 
 fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
-    ["containers", "initContainers"].into_iter().flat_map(|key| pod[key].as_array().into_iter().flatten())
+    ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(|key| pod[key].as_array().into_iter().flatten())
 }
 
 pub fn probes(objects: &[Value]) -> Result<()> {
@@ -93,7 +100,9 @@ pub fn tmp(objects: &[Value]) -> Result<()> {
 pub fn no_configuration_in_config_maps(objects: &[Value]) -> Result<()> {
     let mut in_secrets = false;
     for secret in of_kind(objects, "Secret") {
-        in_secrets |= ["data", "stringData"].iter().any(|key| secret[key].get("carapulse.toml").is_some());
+        in_secrets |= ["data", "stringData"]
+            .iter()
+            .any(|key| secret[key].get("carapulse.toml").is_some());
     }
     if pods(objects).next().is_some() && !in_secrets {
         bail!("no Secret holds carapulse.toml");
@@ -108,7 +117,10 @@ pub fn no_configuration_in_config_maps(objects: &[Value]) -> Result<()> {
 
 pub fn summed(objects: &[Value]) -> Result<()> {
     for owner in of_kind(objects, "Deployment").chain(of_kind(objects, "StatefulSet")) {
-        if owner.pointer("/spec/template/metadata/annotations/checksum~1config").is_none() {
+        if owner
+            .pointer("/spec/template/metadata/annotations/checksum~1config")
+            .is_none()
+        {
             bail!("{} has no checksum/config", name(owner));
         }
     }
@@ -136,10 +148,15 @@ pub fn read_only(objects: &[Value]) -> Result<()> {
                 let list = rule[key].as_array().into_iter().flatten();
                 list.filter_map(Value::as_str).map(str::to_owned).collect()
             };
-            if words("resources").iter().any(|resource| resource == "secrets" || resource == "*") {
+            if words("resources")
+                .iter()
+                .any(|resource| resource == "secrets" || resource == "*")
+            {
                 bail!("{} reaches Secrets", name(role));
             }
-            let writes = words("verbs").iter().any(|verb| !["get", "list", "watch"].contains(&verb.as_str()));
+            let writes = words("verbs")
+                .iter()
+                .any(|verb| !["get", "list", "watch"].contains(&verb.as_str()));
             if writes && role["kind"] == "ClusterRole" {
                 bail!("{} writes in the whole cluster", name(role));
             }
@@ -168,7 +185,11 @@ pub fn accounts_apart(objects: &[Value]) -> Result<()> {
 pub fn closed(objects: &[Value]) -> Result<()> {
     let policies: Vec<&Value> = of_kind(objects, "NetworkPolicy").collect();
     for policy in &policies {
-        let rules = policy.pointer("/spec/egress").and_then(Value::as_array).into_iter().flatten();
+        let rules = policy
+            .pointer("/spec/egress")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
         for rule in rules {
             let to_anywhere = rule["to"].as_array().is_none_or(Vec::is_empty);
             let by_any_port = rule["ports"].as_array().is_none_or(Vec::is_empty);
@@ -187,7 +208,11 @@ pub fn closed(objects: &[Value]) -> Result<()> {
 pub fn no_dsn_in_the_open(objects: &[Value]) -> Result<()> {
     for (owner, pod) in pods(objects) {
         for container in containers(pod) {
-            let mut values = container["env"].as_array().into_iter().flatten().filter_map(|env| env["value"].as_str());
+            let mut values = container["env"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|env| env["value"].as_str());
             if values.any(|value| value.contains("postgres://") && value.contains('@')) {
                 bail!("{} shows a DSN in its environment", name(owner));
             }
@@ -318,22 +343,44 @@ rules: [{ resources: [pods], verbs: [get, list, watch] }]
         finds(confined, DEPLOYMENT, "runAsUser: 10001", "runAsUser: 0");
         finds(confined, DEPLOYMENT, "seccompProfile", "other");
         finds(confined, DEPLOYMENT, "drop: [ALL]", "drop: []");
-        finds(confined, DEPLOYMENT, "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false");
+        finds(
+            confined,
+            DEPLOYMENT,
+            "readOnlyRootFilesystem: true",
+            "readOnlyRootFilesystem: false",
+        );
     }
 
     #[test]
     fn mounts_that_are_wrong_are_found() {
         finds(tmp, DEPLOYMENT, "emptyDir: {}", "hostPath: { path: /tmp }");
-        finds(whole_directories, DEPLOYMENT, "mountPath: /etc/carapulse", "subPath: a, mountPath: /etc/carapulse");
+        finds(
+            whole_directories,
+            DEPLOYMENT,
+            "mountPath: /etc/carapulse",
+            "subPath: a, mountPath: /etc/carapulse",
+        );
         finds(summed, DEPLOYMENT, "checksum/config", "other");
     }
 
     #[test]
     fn configuration_in_a_config_map_is_found() {
-        let text = format!("{DEPLOYMENT}---\nkind: Secret\nmetadata: {{ name: s }}\nstringData: {{ carapulse.toml: x }}\n");
-        finds(no_configuration_in_config_maps, &text, "kind: Secret", "kind: ConfigMap");
+        let text = format!(
+            "{DEPLOYMENT}---\nkind: Secret\nmetadata: {{ name: s }}\nstringData: {{ carapulse.toml: x }}\n"
+        );
+        finds(
+            no_configuration_in_config_maps,
+            &text,
+            "kind: Secret",
+            "kind: ConfigMap",
+        );
         let both = format!("{text}---\nkind: ConfigMap\nmetadata: {{ name: c }}\ndata: {{ other: x }}\n");
-        finds(no_configuration_in_config_maps, &both, "data: { other", "data: { carapulse.toml");
+        finds(
+            no_configuration_in_config_maps,
+            &both,
+            "data: { other",
+            "data: { carapulse.toml",
+        );
     }
 
     #[test]
@@ -341,20 +388,45 @@ rules: [{ resources: [pods], verbs: [get, list, watch] }]
         finds(read_only, ROLE, "resources: [pods]", "resources: [pods, secrets]");
         finds(read_only, ROLE, "watch]", "watch, patch]");
         let two = format!("{DEPLOYMENT}---{}", DEPLOYMENT.replace("x-gateway", "x-agent"));
-        finds(accounts_apart, &two, "serviceAccountName: x-agent", "serviceAccountName: x-gateway");
+        finds(
+            accounts_apart,
+            &two,
+            "serviceAccountName: x-agent",
+            "serviceAccountName: x-gateway",
+        );
     }
 
     #[test]
     fn open_egress_is_found() {
-        finds(closed, POLICY, "egress: [{ to: [{ ipBlock: { cidr: 10.0.0.0/8 } }], ports: [{ port: 5432 }] }]", "egress: [{}]");
+        finds(
+            closed,
+            POLICY,
+            "egress: [{ to: [{ ipBlock: { cidr: 10.0.0.0/8 } }], ports: [{ port: 5432 }] }]",
+            "egress: [{}]",
+        );
         finds(closed, POLICY, "policyTypes: [Egress]", "policyTypes: [Ingress]");
     }
 
     #[test]
     fn a_migration_job_that_would_fail_is_found() {
-        finds(hook, JOB_TEXT, "helm.sh/hook-weight: '-5'", "helm.sh/hook-weight: '5'");
+        finds(
+            hook,
+            JOB_TEXT,
+            "helm.sh/hook-weight: '-5'",
+            "helm.sh/hook-weight: '5'",
+        );
         finds(three_tries, JOB_TEXT, "backoffLimit: 3", "backoffLimit: 6");
-        finds(needs_come_first, JOB_TEXT, "helm.sh/hook-weight: '-15'", "helm.sh/hook-weight: '0'");
-        finds(no_dsn_in_the_open, JOB_TEXT, "valueFrom: { secretKeyRef: { name: x-owner, key: postgres-dsn } }", "value: 'postgres://a:b@c/d'");
+        finds(
+            needs_come_first,
+            JOB_TEXT,
+            "helm.sh/hook-weight: '-15'",
+            "helm.sh/hook-weight: '0'",
+        );
+        finds(
+            no_dsn_in_the_open,
+            JOB_TEXT,
+            "valueFrom: { secretKeyRef: { name: x-owner, key: postgres-dsn } }",
+            "value: 'postgres://a:b@c/d'",
+        );
     }
 }

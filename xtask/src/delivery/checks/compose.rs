@@ -76,7 +76,9 @@ pub fn localstack_is_whole(files: &Repository) -> Result<()> {
 /// A simulated service has an image that ends so.
 pub fn simulated(files: &Repository, service: &str, ending: &str) -> Result<()> {
     let value = overlaid(files)?;
-    let image = at(&value, &format!("/services/{service}/image"))?.as_str().unwrap_or_default();
+    let image = at(&value, &format!("/services/{service}/image"))?
+        .as_str()
+        .unwrap_or_default();
     let image = services::default_of(image);
     if !image.split('@').next().unwrap_or_default().ends_with(ending) {
         bail!("{SIMULATION}: {service} runs {image}");
@@ -131,7 +133,11 @@ pub fn no_socket_anywhere(files: &Repository) -> Result<()> {
         }
     }
     for file in named {
-        for line in files.text(&file)?.lines().filter(|line| !line.trim_start().starts_with('#')) {
+        for line in files
+            .text(&file)?
+            .lines()
+            .filter(|line| !line.trim_start().starts_with('#'))
+        {
             if let Some(socket) = SOCKETS.iter().find(|socket| line.contains(**socket)) {
                 bail!("{file} names {socket}: {}", line.trim());
             }
@@ -159,7 +165,10 @@ mod tests {
 
     #[test]
     fn a_socket_is_found_in_any_file_and_a_comment_is_not_a_mount() {
-        let (_folder, clean) = repository(&[("Dockerfile", "FROM x"), ("compose/a.yaml", "# no docker.sock\na: 1")]);
+        let (_folder, clean) = repository(&[
+            ("Dockerfile", "FROM x"),
+            ("compose/a.yaml", "# no docker.sock\na: 1"),
+        ]);
         assert!(no_socket_anywhere(&clean).is_ok());
         for file in ["compose/a.yaml", "chart/templates/b.yaml", "docker/c.sh"] {
             let mounted = (file, "x: /var/run/docker.sock:/var/run/docker.sock");

@@ -9,7 +9,16 @@ use super::super::repository::{at, entries};
 
 const ROLES: &[&str] = &["gateway", "tool-router", "orchestrator", "agent", "sandbox"];
 const SERVICES: &[&str] = &[
-    "postgres", "temporal", "temporal-ui", "minio", "opa", "migrate", "tool-router", "sandbox", "orchestrator", "gateway",
+    "postgres",
+    "temporal",
+    "temporal-ui",
+    "minio",
+    "opa",
+    "migrate",
+    "tool-router",
+    "sandbox",
+    "orchestrator",
+    "gateway",
     "agent",
 ];
 
@@ -77,7 +86,10 @@ pub fn health_check_calls(value: &Value, service: &str, program: &str) -> Result
 pub fn data_has_volumes(value: &Value) -> Result<()> {
     for (service, volume) in [("postgres", "postgres-data"), ("minio", "minio-data")] {
         at(value, &format!("/volumes/{volume}"))?;
-        if !mounts(&value["services"][service]).iter().any(|mount| mount.source == volume) {
+        if !mounts(&value["services"][service])
+            .iter()
+            .any(|mount| mount.source == volume)
+        {
             bail!("{service} does not keep its data in {volume}");
         }
     }
@@ -86,7 +98,10 @@ pub fn data_has_volumes(value: &Value) -> Result<()> {
 
 pub fn agent_is_opt_in(value: &Value) -> Result<()> {
     let profiles = at(value, "/services/agent/profiles")?;
-    if !profiles.as_array().is_some_and(|list| list.iter().any(|profile| profile == "chatops")) {
+    if !profiles
+        .as_array()
+        .is_some_and(|list| list.iter().any(|profile| profile == "chatops"))
+    {
         bail!("the agent's profiles are {profiles}");
     }
     Ok(())
@@ -109,15 +124,25 @@ pub fn migrations_come_first(value: &Value) -> Result<()> {
 pub fn read_only_under(value: &Value, place: &str) -> Result<()> {
     let mut seen = 0;
     for (name, service) in entries(value, "/services")? {
-        for mount in mounts(service).iter().filter(|mount| mount.target.starts_with(place)) {
+        for mount in mounts(service)
+            .iter()
+            .filter(|mount| mount.target.starts_with(place))
+        {
             seen += 1;
             if !mount.read_only {
                 bail!("{name} may write {}", mount.target);
             }
         }
-        seen += service["configs"].as_array().into_iter().flatten().filter(|config| {
-            config["target"].as_str().is_some_and(|target| target.starts_with(place))
-        }).count();
+        seen += service["configs"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|config| {
+                config["target"]
+                    .as_str()
+                    .is_some_and(|target| target.starts_with(place))
+            })
+            .count();
     }
     if seen == 0 {
         bail!("nothing is mounted under {place}");
@@ -130,9 +155,16 @@ pub fn confined(value: &Value) -> Result<()> {
     for role in ROLES.iter().chain(&["migrate"]) {
         let service = at(value, &format!("/services/{role}"))?;
         let has = |key: &str, wanted: &str| {
-            service[key].as_array().into_iter().flatten().any(|item| item.as_str().is_some_and(|text| text.starts_with(wanted)))
+            service[key]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|item| item.as_str().is_some_and(|text| text.starts_with(wanted)))
         };
-        if !has("cap_drop", "ALL") || !has("security_opt", "no-new-privileges") || service["read_only"] != true {
+        if !has("cap_drop", "ALL")
+            || !has("security_opt", "no-new-privileges")
+            || service["read_only"] != true
+        {
             bail!("{role} keeps capabilities, privileges or a writable root");
         }
         if service.get("privileged").is_some_and(|value| value != false) || service.get("cap_add").is_some() {
@@ -178,7 +210,11 @@ pub fn networks_are_explicit(value: &Value) -> Result<()> {
         }
     }
     for (network, names) in &members {
-        if names.contains("sandbox") && names.iter().any(|name| *name != "sandbox" && *name != "tool-router") {
+        if names.contains("sandbox")
+            && names
+                .iter()
+                .any(|name| *name != "sandbox" && *name != "tool-router")
+        {
             bail!("the sandbox shares `{network}` with {names:?}");
         }
     }
@@ -190,7 +226,9 @@ pub fn networks_are_explicit(value: &Value) -> Result<()> {
 
 /// Somebody makes a bucket, and every role that keeps objects waits for that.
 pub fn a_bucket_is_made(value: &Value) -> Result<()> {
-    let maker = entries(value, "/services")?.into_iter().find(|(name, _)| name.starts_with("minio-"));
+    let maker = entries(value, "/services")?
+        .into_iter()
+        .find(|(name, _)| name.starts_with("minio-"));
     let Some((maker, _)) = maker else {
         bail!("no service makes the bucket");
     };
@@ -219,7 +257,9 @@ pub fn localstack(value: &Value) -> Result<()> {
 
 pub fn seeded_first(value: &Value) -> Result<()> {
     for seed in ["vault-init", "localstack-init"] {
-        if condition(&value["services"]["tool-router"], seed).as_deref() != Some("service_completed_successfully") {
+        if condition(&value["services"]["tool-router"], seed).as_deref()
+            != Some("service_completed_successfully")
+        {
             bail!("the tool-router does not wait for {seed}");
         }
     }
@@ -229,7 +269,10 @@ pub fn seeded_first(value: &Value) -> Result<()> {
 /// The condition under which a service waits for another; the short form waits for a start only.
 fn condition(service: &Value, other: &str) -> Option<String> {
     match &service["depends_on"] {
-        Value::Array(list) => list.iter().any(|item| item == other).then(|| "service_started".to_owned()),
+        Value::Array(list) => list
+            .iter()
+            .any(|item| item == other)
+            .then(|| "service_started".to_owned()),
         Value::Object(map) => Some(map.get(other)?["condition"].as_str()?.to_owned()),
         _ => None,
     }
@@ -251,7 +294,9 @@ fn mounts(service: &Value) -> Vec<Mount> {
             Some(Mount {
                 source: (*parts.first()?).to_owned(),
                 target: (*parts.get(1)?).to_owned(),
-                read_only: parts.get(2).is_some_and(|options| options.split(',').any(|option| option == "ro")),
+                read_only: parts
+                    .get(2)
+                    .is_some_and(|options| options.split(',').any(|option| option == "ro")),
             })
         }
         _ => Some(Mount {

@@ -92,28 +92,64 @@ fn finds(check: fn(&Value) -> Result<()>, from: &str, to: &str) {
 #[test]
 fn a_service_that_is_gone_and_an_image_that_moves_are_found() {
     finds(all_are_there, "  opa:", "  opa-server:");
-    finds(images_are_exact, "openpolicyagent/opa:1.22.2", "openpolicyagent/opa:latest");
-    finds(images_are_exact, "openpolicyagent/opa:1.22.2", "openpolicyagent/opa");
+    finds(
+        images_are_exact,
+        "openpolicyagent/opa:1.22.2",
+        "openpolicyagent/opa:latest",
+    );
+    finds(
+        images_are_exact,
+        "openpolicyagent/opa:1.22.2",
+        "openpolicyagent/opa",
+    );
     finds(images_are_exact, "postgres:15.14", "postgres:latest");
 }
 
 #[test]
 fn waiting_for_less_is_found() {
-    finds(temporal_is_healthy_first, "temporal: { condition: service_healthy }", "temporal: { condition: service_started }");
+    finds(
+        temporal_is_healthy_first,
+        "temporal: { condition: service_healthy }",
+        "temporal: { condition: service_started }",
+    );
     finds(temporal_is_healthy_first, "cluster, health", "--help");
-    finds(migrations_come_first, "      migrate: { condition: service_completed_successfully }\n", "");
-    finds(migrations_come_first, "postgres: { condition: service_healthy }", "postgres: { condition: service_started }");
+    finds(
+        migrations_come_first,
+        "      migrate: { condition: service_completed_successfully }\n",
+        "",
+    );
+    finds(
+        migrations_come_first,
+        "postgres: { condition: service_healthy }",
+        "postgres: { condition: service_started }",
+    );
     finds(a_bucket_is_made, "  minio-bucket: {", "  bucket: {");
-    finds(seeded_first, "      vault-init: { condition: service_completed_successfully }\n", "");
+    finds(
+        seeded_first,
+        "      vault-init: { condition: service_completed_successfully }\n",
+        "",
+    );
 }
 
 #[test]
 fn data_without_a_volume_and_mounts_that_can_be_written_are_found() {
     finds(data_has_volumes, "'postgres-data:/var", "'./data:/var");
     finds(data_has_volumes, "source: minio-data", "source: other");
-    finds(|value| read_only_under(value, "/policies"), ":/policies:ro", ":/policies");
-    finds(|value| read_only_under(value, "/etc/carapulse"), ":/etc/carapulse:ro", ":/etc/carapulse:rw");
-    finds(|value| read_only_under(value, "/etc/carapulse"), ":/etc/carapulse:ro", ":/elsewhere:ro");
+    finds(
+        |value| read_only_under(value, "/policies"),
+        ":/policies:ro",
+        ":/policies",
+    );
+    finds(
+        |value| read_only_under(value, "/etc/carapulse"),
+        ":/etc/carapulse:ro",
+        ":/etc/carapulse:rw",
+    );
+    finds(
+        |value| read_only_under(value, "/etc/carapulse"),
+        ":/etc/carapulse:ro",
+        ":/elsewhere:ro",
+    );
 }
 
 #[test]
@@ -123,20 +159,36 @@ fn more_rights_and_fewer_checks_are_found() {
     finds(confined, "profiles: [chatops]", "privileged: true");
     finds(agent_is_opt_in, "profiles: [chatops]", "profiles: []");
     finds(checked, "    healthcheck: { test: [CMD, opa, eval] }\n", "");
-    finds(|value| health_check_calls(value, "postgres", "pg_isready"), "[CMD, pg_isready]", "[NONE]");
+    finds(
+        |value| health_check_calls(value, "postgres", "pg_isready"),
+        "[CMD, pg_isready]",
+        "[NONE]",
+    );
 }
 
 #[test]
 fn a_service_that_reaches_the_sandbox_is_found() {
-    finds(networks_are_explicit, "networks: [data, sandbox]", "networks: [data, nowhere]");
-    finds(networks_are_explicit, "networks: [sandbox]", "networks: [sandbox, data]");
+    finds(
+        networks_are_explicit,
+        "networks: [data, sandbox]",
+        "networks: [data, nowhere]",
+    );
+    finds(
+        networks_are_explicit,
+        "networks: [sandbox]",
+        "networks: [sandbox, data]",
+    );
     finds(networks_are_explicit, "    networks: [sandbox]\n", "");
 }
 
 #[test]
 fn a_simulation_that_lacks_an_api_is_found() {
     finds(localstack, "ecs,lambda", "ecs");
-    finds(localstack, "    image: localstack/localstack:3.1", "    image: localstack/localstack:4.0");
+    finds(
+        localstack,
+        "    image: localstack/localstack:3.1",
+        "    image: localstack/localstack:4.0",
+    );
 }
 
 #[test]

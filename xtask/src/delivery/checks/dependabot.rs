@@ -10,7 +10,10 @@ pub fn looks_after(value: &Value, ecosystems: &[&str]) -> Result<()> {
         let Some(update) = updates.find(|update| update["package-ecosystem"] == **ecosystem) else {
             bail!("dependabot does not look after {ecosystem}");
         };
-        let interval = update.pointer("/schedule/interval").and_then(Value::as_str).unwrap_or("never");
+        let interval = update
+            .pointer("/schedule/interval")
+            .and_then(Value::as_str)
+            .unwrap_or("never");
         if !["daily", "weekly"].contains(&interval) {
             bail!("dependabot looks after {ecosystem} {interval}");
         }

@@ -50,7 +50,9 @@ pub fn exposes(files: &Repository, name: &str, port: &str) -> Result<()> {
 
 pub fn health_checks_need_no_other_program(files: &Repository) -> Result<()> {
     let file = read(files)?;
-    TARGETS.iter().try_for_each(|name| own_health_check(&chain(&file, name)?, name))
+    TARGETS
+        .iter()
+        .try_for_each(|name| own_health_check(&chain(&file, name)?, name))
 }
 
 pub fn paths_are_remapped(files: &Repository) -> Result<()> {
@@ -84,14 +86,23 @@ fn read(files: &Repository) -> Result<Dockerfile> {
 
 /// The instructions of a stage and of those that it stands on, the lowest first.
 fn chain<'a>(file: &'a Dockerfile, name: &str) -> Result<Vec<&'a str>> {
-    let stage = file.stage(name).with_context(|| format!("there is no target `{name}`"))?;
-    let mut lines = if file.stage(&stage.from).is_some() { chain(file, &stage.from)? } else { Vec::new() };
+    let stage = file
+        .stage(name)
+        .with_context(|| format!("there is no target `{name}`"))?;
+    let mut lines = if file.stage(&stage.from).is_some() {
+        chain(file, &stage.from)?
+    } else {
+        Vec::new()
+    };
     lines.extend(stage.lines.iter().map(String::as_str));
     Ok(lines)
 }
 
 fn last<'a>(lines: &[&'a str], instruction: &str) -> Option<&'a str> {
-    let mut found = lines.iter().rev().filter_map(|line| line.strip_prefix(instruction)?.strip_prefix(' '));
+    let mut found = lines
+        .iter()
+        .rev()
+        .filter_map(|line| line.strip_prefix(instruction)?.strip_prefix(' '));
     found.next()
 }
 
@@ -106,8 +117,15 @@ fn own_health_check(lines: &[&str], name: &str) -> Result<()> {
 
 fn remapped(file: &Dockerfile) -> Result<()> {
     let lines = chain(file, "build")?;
-    for flag in ["--remap-path-prefix=", "-ffile-prefix-map=", "SOURCE_DATE_EPOCH=0"] {
-        if !lines.iter().any(|line| line.starts_with("ENV ") && line.contains(flag)) {
+    for flag in [
+        "--remap-path-prefix=",
+        "-ffile-prefix-map=",
+        "SOURCE_DATE_EPOCH=0",
+    ] {
+        if !lines
+            .iter()
+            .any(|line| line.starts_with("ENV ") && line.contains(flag))
+        {
             bail!("the build does not set {flag}");
         }
     }
@@ -139,15 +157,22 @@ fn cooked_before_copied(file: &Dockerfile) -> Result<()> {
 fn exact_bases(file: &Dockerfile) -> Result<()> {
     let mut bases = 0;
     for stage in &file.stages {
-        let named = stage.from.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-        let base = named.map_or(Some(stage.from.as_str()), |name| file.argument(name)).unwrap_or_default();
+        let named = stage
+            .from
+            .strip_prefix("${")
+            .and_then(|rest| rest.strip_suffix('}'));
+        let base = named
+            .map_or(Some(stage.from.as_str()), |name| file.argument(name))
+            .unwrap_or_default();
         if file.stage(base).is_some() {
             continue;
         }
         bases += 1;
         let tag = base.rsplit_once(':').map_or("", |(_, tag)| tag);
         let whole = tag.split('-').any(|part| part.matches('.').count() >= 2);
-        let dated = tag.split('-').any(|part| part.len() >= 8 && part.bytes().all(|byte| byte.is_ascii_digit()));
+        let dated = tag
+            .split('-')
+            .any(|part| part.len() >= 8 && part.bytes().all(|byte| byte.is_ascii_digit()));
         if !(whole || dated || base.contains("@sha256:")) {
             bail!("the base `{base}` is not exact");
         }
@@ -160,12 +185,20 @@ fn exact_bases(file: &Dockerfile) -> Result<()> {
 
 fn one_tools_stage(file: &Dockerfile) -> Result<()> {
     for name in ["tool-router", "sandbox"] {
-        if !chain(file, name)?.iter().any(|line| line.starts_with("COPY --from=tools ")) {
+        if !chain(file, name)?
+            .iter()
+            .any(|line| line.starts_with("COPY --from=tools "))
+        {
             bail!("target {name} does not take the command lines from the stage `tools`");
         }
     }
     let installs = |line: &&String| line.starts_with("RUN ") && line.contains("/tmp/tools/install.sh");
-    let count = file.stages.iter().flat_map(|stage| &stage.lines).filter(installs).count();
+    let count = file
+        .stages
+        .iter()
+        .flat_map(|stage| &stage.lines)
+        .filter(installs)
+        .count();
     if count != 1 {
         bail!("the command lines are installed {count} times");
     }
@@ -198,7 +231,10 @@ FROM sandbox AS tool-router
     fn finds(check: fn(&Dockerfile) -> Result<()>, from: &str, to: &str) {
         assert!(TEXT.contains(from), "{from}");
         check(&Dockerfile::parse(TEXT)).expect("as it must be");
-        assert!(check(&Dockerfile::parse(&TEXT.replace(from, to))).is_err(), "{from} → {to}");
+        assert!(
+            check(&Dockerfile::parse(&TEXT.replace(from, to))).is_err(),
+            "{from} → {to}"
+        );
     }
 
     #[test]
@@ -210,26 +246,43 @@ FROM sandbox AS tool-router
 
     #[test]
     fn sources_before_dependencies_and_lost_flags_are_found() {
-        finds(cooked_before_copied, "RUN cargo chef cook\nCOPY src src", "COPY src src\nRUN cargo chef cook");
+        finds(
+            cooked_before_copied,
+            "RUN cargo chef cook\nCOPY src src",
+            "COPY src src\nRUN cargo chef cook",
+        );
         finds(remapped, "-ffile-prefix-map=", "-g");
     }
 
     #[test]
     fn tools_that_are_installed_twice_or_not_at_all_are_found() {
-        finds(one_tools_stage, "FROM ${DEBIAN} AS base", "FROM ${DEBIAN} AS base\nRUN sh /tmp/tools/install.sh");
+        finds(
+            one_tools_stage,
+            "FROM ${DEBIAN} AS base",
+            "FROM ${DEBIAN} AS base\nRUN sh /tmp/tools/install.sh",
+        );
         finds(one_tools_stage, "COPY --from=tools", "COPY --from=elsewhere");
     }
 
     #[test]
     fn a_health_check_by_another_program_is_found() {
         let own = |file: &Dockerfile| own_health_check(&chain(file, "sandbox")?, "sandbox");
-        finds(own, "CMD [\"/usr/local/bin/carapulse\", \"healthcheck\"", "CMD [\"curl\"");
+        finds(
+            own,
+            "CMD [\"/usr/local/bin/carapulse\", \"healthcheck\"",
+            "CMD [\"curl\"",
+        );
     }
 
     #[test]
     fn a_command_line_older_than_the_audit_s_is_found() {
         let file = Dockerfile::parse("ARG KUBECTL_VERSION=v1.28.0\nFROM debian:x AS one\n");
-        assert!(pinned(&file).expect_err("old").to_string().contains("KUBECTL_VERSION"));
+        assert!(
+            pinned(&file)
+                .expect_err("old")
+                .to_string()
+                .contains("KUBECTL_VERSION")
+        );
         let file = Dockerfile::parse("FROM debian:x AS one\n");
         assert!(pinned(&file).is_err());
     }

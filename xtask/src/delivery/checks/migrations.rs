@@ -36,17 +36,25 @@ pub fn actions_are_there(files: &Repository) -> Result<()> {
 }
 
 pub fn runs_are_kept_apart(files: &Repository) -> Result<()> {
-    says(&files.text("src/store/migrate/connection.rs")?, "pg_advisory_lock")
+    says(
+        &files.text("src/store/migrate/connection.rs")?,
+        "pg_advisory_lock",
+    )
 }
 
 /// Waiting for the lock of another run, and for locks of tables, both end.
 pub fn locks_have_a_limit(files: &Repository) -> Result<()> {
-    says(&files.text("src/store/migrate/connection.rs")?, "(\"lock_timeout\"")
+    says(
+        &files.text("src/store/migrate/connection.rs")?,
+        "(\"lock_timeout\"",
+    )
 }
 
 fn says(code: &str, wanted: &str) -> Result<()> {
     let shipped = code.split("#[cfg(test)]").next().unwrap_or_default();
-    let lines = shipped.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let lines = shipped
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
     if !lines.clone().any(|line| line.contains(wanted)) {
         bail!("the code says nowhere `{wanted}`");
     }
@@ -55,9 +63,17 @@ fn says(code: &str, wanted: &str) -> Result<()> {
 
 /// A statement that is neither a comment nor a bare `SELECT`.
 fn does_something(sql: &str) -> bool {
-    let code: String = sql.lines().map(|line| line.split("--").next().unwrap_or_default()).collect::<Vec<_>>().join(" ");
+    let code: String = sql
+        .lines()
+        .map(|line| line.split("--").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join(" ");
     code.split(';').map(str::trim).any(|statement| {
-        let first = statement.split_whitespace().next().unwrap_or_default().to_uppercase();
+        let first = statement
+            .split_whitespace()
+            .next()
+            .unwrap_or_default()
+            .to_uppercase();
         let calls = statement.contains('(');
         !first.is_empty() && (first != "SELECT" || calls)
     })

@@ -17,7 +17,10 @@ pub struct Workflow {
 impl Workflow {
     pub fn read(repository: &Repository, name: &str) -> Result<Self> {
         let value = repository.yaml(&format!("{FOLDER}/{name}.yml"))?;
-        Ok(Self { name: name.to_owned(), value })
+        Ok(Self {
+            name: name.to_owned(),
+            value,
+        })
     }
 
     #[cfg(test)]
@@ -56,12 +59,21 @@ impl Workflow {
             let Some(permissions) = value["permissions"].as_object() else {
                 continue;
             };
-            let allowed = allowed.iter().find(|(name, _)| *name == job).map_or(&[][..], |(_, scopes)| scopes);
-            let writes: BTreeSet<&str> =
-                permissions.iter().filter(|(_, level)| *level == "write").map(|(scope, _)| scope.as_str()).collect();
+            let allowed = allowed
+                .iter()
+                .find(|(name, _)| *name == job)
+                .map_or(&[][..], |(_, scopes)| scopes);
+            let writes: BTreeSet<&str> = permissions
+                .iter()
+                .filter(|(_, level)| *level == "write")
+                .map(|(scope, _)| scope.as_str())
+                .collect();
             let expected: BTreeSet<&str> = allowed.iter().copied().collect();
             if writes != expected {
-                bail!("{}.yml: job `{job}` may write {writes:?}, expected {expected:?}", self.name);
+                bail!(
+                    "{}.yml: job `{job}` may write {writes:?}, expected {expected:?}",
+                    self.name
+                );
             }
         }
         Ok(())
@@ -74,7 +86,9 @@ impl Workflow {
                 bail!("{}.yml: job `{job}` has no timeout", self.name);
             }
             for step in steps(value) {
-                let checkout = step["uses"].as_str().is_some_and(|uses| uses.starts_with("actions/checkout@"));
+                let checkout = step["uses"]
+                    .as_str()
+                    .is_some_and(|uses| uses.starts_with("actions/checkout@"));
                 if checkout && step.pointer("/with/persist-credentials") != Some(&Value::Bool(false)) {
                     bail!("{}.yml: job `{job}` leaves its token in the checkout", self.name);
                 }
@@ -96,14 +110,25 @@ impl Workflow {
     pub fn step(&self, job: &str, action: &str) -> Result<&Value> {
         let value = self.at(&format!("/jobs/{job}"))?;
         let prefix = format!("{action}@");
-        let mut found = steps(value).filter(|step| step["uses"].as_str().is_some_and(|uses| uses.starts_with(&prefix)));
-        found.next().with_context(|| format!("{}.yml: no step of job `{job}` uses {action}", self.name))
+        let mut found = steps(value).filter(|step| {
+            step["uses"]
+                .as_str()
+                .is_some_and(|uses| uses.starts_with(&prefix))
+        });
+        found
+            .next()
+            .with_context(|| format!("{}.yml: no step of job `{job}` uses {action}", self.name))
     }
 
     /// The job waits for every other job but those.
     pub fn waits_for_all_but(&self, job: &str, but: &[&str]) -> Result<()> {
         let needs = self.at(&format!("/jobs/{job}/needs"))?;
-        let needs: BTreeSet<&str> = needs.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let needs: BTreeSet<&str> = needs
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         for (other, _) in self.jobs()? {
             if other != job && !but.contains(&other) && !needs.contains(other) {
                 bail!("{}.yml: job `{job}` does not wait for `{other}`", self.name);
@@ -117,7 +142,10 @@ impl Workflow {
 pub fn input(step: &Value, name: &str, wanted: &Value) -> Result<()> {
     let found = &step["with"][name];
     if found != wanted {
-        bail!("`{}`: input {name} is {found}, expected {wanted}", step["uses"].as_str().unwrap_or("a step"));
+        bail!(
+            "`{}`: input {name} is {found}, expected {wanted}",
+            step["uses"].as_str().unwrap_or("a step")
+        );
     }
     Ok(())
 }
@@ -158,7 +186,11 @@ jobs:
     fn permissions_that_grew_are_found() {
         let good = Workflow::parse(TEXT);
         assert!(good.permissions_are_minimal().is_ok());
-        assert!(changed("{ contents: read }\njobs", "write-all\njobs").permissions_are_minimal().is_err());
+        assert!(
+            changed("{ contents: read }\njobs", "write-all\njobs")
+                .permissions_are_minimal()
+                .is_err()
+        );
         assert!(good.writes_only(&[("b", &["packages"])]).is_ok());
         assert!(good.writes_only(&[]).is_err());
         assert!(good.writes_only(&[("b", &["packages", "id-token"])]).is_err());
@@ -167,8 +199,16 @@ jobs:
     #[test]
     fn a_job_without_a_timeout_and_a_kept_token_are_found() {
         assert!(Workflow::parse(TEXT).jobs_are_bounded().is_ok());
-        assert!(changed("    timeout-minutes: 5\n    permissions", "    permissions").jobs_are_bounded().is_err());
-        assert!(changed("credentials: false", "credentials: true").jobs_are_bounded().is_err());
+        assert!(
+            changed("    timeout-minutes: 5\n    permissions", "    permissions")
+                .jobs_are_bounded()
+                .is_err()
+        );
+        assert!(
+            changed("credentials: false", "credentials: true")
+                .jobs_are_bounded()
+                .is_err()
+        );
     }
 
     #[test]
@@ -177,7 +217,11 @@ jobs:
         assert!(good.runs("a", "cargo xtask tidy").is_ok());
         assert!(good.runs("a", "cargo xtask test").is_err());
         assert!(good.waits_for_all_but("b", &[]).is_ok());
-        assert!(changed("needs: [a]", "needs: []").waits_for_all_but("b", &[]).is_err());
+        assert!(
+            changed("needs: [a]", "needs: []")
+                .waits_for_all_but("b", &[])
+                .is_err()
+        );
     }
 
     #[test]

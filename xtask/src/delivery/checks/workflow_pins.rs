@@ -71,10 +71,18 @@ mod tests {
     #[test]
     fn an_action_by_tag_by_branch_or_without_its_version_is_found() {
         let commit = "de0fac2e4500dabe0009e67214ff5f5447ce83dd";
-        let good = format!("    - uses: actions/checkout@{commit} # v6.0.2\n    uses: ./.github/workflows/x.yml\n");
+        let good =
+            format!("    - uses: actions/checkout@{commit} # v6.0.2\n    uses: ./.github/workflows/x.yml\n");
         assert!(actions_are_pinned("t", &good).is_ok());
-        for bad in ["actions/checkout@v6", "actions/checkout@main # v6", &format!("actions/checkout@{commit}")] {
-            assert!(actions_are_pinned("t", &format!("- uses: {bad}\n")).is_err(), "{bad}");
+        for bad in [
+            "actions/checkout@v6",
+            "actions/checkout@main # v6",
+            &format!("actions/checkout@{commit}"),
+        ] {
+            assert!(
+                actions_are_pinned("t", &format!("- uses: {bad}\n")).is_err(),
+                "{bad}"
+            );
         }
         assert!(actions_are_pinned("t", "jobs: {}").is_err());
     }

@@ -15,7 +15,11 @@ macro_rules! template {
             says: concat!("`", $file, "`: ", $says),
             here: $here,
             files: &[concat!("chart/templates/", $file)],
-            proofs: &[Read(|files| check::renders(files, $kind, $name)), RENDERED, INSTALLED],
+            proofs: &[
+                Read(|files| check::renders(files, $kind, $name)),
+                RENDERED,
+                INSTALLED,
+            ],
         }
     };
 }
@@ -28,8 +32,22 @@ pub const ROWS: &[Row] = &[
         files: &["chart/templates/_helpers.tpl"],
         proofs: &[Quick("chart lint"), RENDERED],
     },
-    template!("3.2", "serviceaccount.yaml", "account, made when asked", "One for each role.", "ServiceAccount", "orchestrator"),
-    template!("3.3", "secret.yaml", "configuration as a Secret", "And `postgres-dsn`.", "Secret", "gateway"),
+    template!(
+        "3.2",
+        "serviceaccount.yaml",
+        "account, made when asked",
+        "One for each role.",
+        "ServiceAccount",
+        "orchestrator"
+    ),
+    template!(
+        "3.3",
+        "secret.yaml",
+        "configuration as a Secret",
+        "And `postgres-dsn`.",
+        "Secret",
+        "gateway"
+    ),
     Row {
         id: "3.4",
         says: "`rbac.yaml`: read-only access to the cluster",
@@ -37,17 +55,94 @@ pub const ROWS: &[Row] = &[
         files: &["chart/templates/rbac.yaml"],
         proofs: &[Read(check::rights_are_read_only), RENDERED, INSTALLED],
     },
-    template!("3.5", "gateway-deployment.yaml", "liveness, readiness", "", "Deployment", "gateway"),
-    template!("3.6", "tool-router-deployment.yaml", "probes", "", "Deployment", "tool-router"),
-    template!("3.7", "orchestrator-deployment.yaml", "no probes", "It has them: R8.", "Deployment", "orchestrator"),
-    template!("3.8", "agent-deployment.yaml", "when enabled", "", "Deployment", "agent"),
-    template!("3.9", "migration-job.yaml", "pre-install, pre-upgrade", "", "Job", "migration"),
-    template!("3.10", "gateway-service.yaml", "HTTP and Canvas", "8080 and 8082.", "Service", "gateway"),
-    template!("3.11", "tool-router-service.yaml", "HTTP", "8081.", "Service", "tool-router"),
-    template!("3.12", "agent-service.yaml", "when enabled", "8090.", "Service", "agent"),
-    template!("3.13", "gateway-ingress.yaml", "with TLS", "", "Ingress", "gateway"),
-    template!("3.14", "networkpolicy.yaml", "gateway and tool-router", "Every role.", "NetworkPolicy", "orchestrator"),
-    template!("3.15", "pdb.yaml", "gateway and tool-router", "", "PodDisruptionBudget", "gateway"),
+    template!(
+        "3.5",
+        "gateway-deployment.yaml",
+        "liveness, readiness",
+        "",
+        "Deployment",
+        "gateway"
+    ),
+    template!(
+        "3.6",
+        "tool-router-deployment.yaml",
+        "probes",
+        "",
+        "Deployment",
+        "tool-router"
+    ),
+    template!(
+        "3.7",
+        "orchestrator-deployment.yaml",
+        "no probes",
+        "It has them: R8.",
+        "Deployment",
+        "orchestrator"
+    ),
+    template!(
+        "3.8",
+        "agent-deployment.yaml",
+        "when enabled",
+        "",
+        "Deployment",
+        "agent"
+    ),
+    template!(
+        "3.9",
+        "migration-job.yaml",
+        "pre-install, pre-upgrade",
+        "",
+        "Job",
+        "migration"
+    ),
+    template!(
+        "3.10",
+        "gateway-service.yaml",
+        "HTTP and Canvas",
+        "8080 and 8082.",
+        "Service",
+        "gateway"
+    ),
+    template!(
+        "3.11",
+        "tool-router-service.yaml",
+        "HTTP",
+        "8081.",
+        "Service",
+        "tool-router"
+    ),
+    template!(
+        "3.12",
+        "agent-service.yaml",
+        "when enabled",
+        "8090.",
+        "Service",
+        "agent"
+    ),
+    template!(
+        "3.13",
+        "gateway-ingress.yaml",
+        "with TLS",
+        "",
+        "Ingress",
+        "gateway"
+    ),
+    template!(
+        "3.14",
+        "networkpolicy.yaml",
+        "gateway and tool-router",
+        "Every role.",
+        "NetworkPolicy",
+        "orchestrator"
+    ),
+    template!(
+        "3.15",
+        "pdb.yaml",
+        "gateway and tool-router",
+        "",
+        "PodDisruptionBudget",
+        "gateway"
+    ),
     Row {
         id: "3.16",
         says: "`NOTES.txt`: what to do next",
@@ -73,7 +168,10 @@ pub const ROWS: &[Row] = &[
         id: "3.19",
         says: "Fixed: the DSN is not a plain value of the Job",
         here: "Key `postgres-dsn` of a Secret.",
-        files: &["chart/templates/migration-job.yaml", "chart/templates/secret.yaml"],
+        files: &[
+            "chart/templates/migration-job.yaml",
+            "chart/templates/secret.yaml",
+        ],
         proofs: &[Read(check::dsn_comes_from_a_secret), RENDERED],
     },
     Row {
@@ -123,7 +221,10 @@ pub const ROWS: &[Row] = &[
         says: "PDBs, configurable",
         here: "",
         files: &["chart/templates/pdb.yaml"],
-        proofs: &[Read(|files| check::renders(files, "PodDisruptionBudget", "tool-router")), INSTALLED],
+        proofs: &[
+            Read(|files| check::renders(files, "PodDisruptionBudget", "tool-router")),
+            INSTALLED,
+        ],
     },
     Row {
         id: "3.27",

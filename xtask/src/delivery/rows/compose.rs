@@ -42,7 +42,10 @@ pub const ROWS: &[Row] = &[
         says: "Postgres is checked by pg_isready",
         here: "",
         files: FILE,
-        proofs: &[Read(|files| check::health_check_calls(files, "postgres", "pg_isready")), UP],
+        proofs: &[
+            Read(|files| check::health_check_calls(files, "postgres", "pg_isready")),
+            UP,
+        ],
     },
     Row {
         id: "2.6",
@@ -84,6 +87,10 @@ pub const ROWS: &[Row] = &[
         says: "(beyond the audit) health checks on every service that stays, capabilities dropped, read-only root",
         here: "",
         files: FILE,
-        proofs: &[Read(check::services_are_confined), Read(check::services_are_checked), UP],
+        proofs: &[
+            Read(check::services_are_confined),
+            Read(check::services_are_checked),
+            UP,
+        ],
     },
 ];

@@ -72,7 +72,10 @@ pub const ROWS: &[Row] = &[
         id: "Y8",
         says: "Egress open; orchestrator, agent and migration have no network policy",
         here: "Default deny, an allow-list for each, the Job included.",
-        files: &["chart/templates/networkpolicy.yaml", "chart/templates/migration-job.yaml"],
+        files: &[
+            "chart/templates/networkpolicy.yaml",
+            "chart/templates/migration-job.yaml",
+        ],
         proofs: &[
             Read(chart::egress_is_closed),
             Read(|files| chart::renders(files, "NetworkPolicy", "agent")),
@@ -121,7 +124,11 @@ pub const ROWS: &[Row] = &[
         here: "release.yml; `carapulse --version` is the crate's, which `release check` holds to tag, chart and changelog. \
                The commit is in the image's label and in the provenance, not in the executable: that would make it \
                differ from one folder to the next.",
-        files: &[".github/workflows/release.yml", "CHANGELOG.md", "xtask/src/release.rs"],
+        files: &[
+            ".github/workflows/release.yml",
+            "CHANGELOG.md",
+            "xtask/src/release.rs",
+        ],
         proofs: &[
             Read(|files| {
                 let release = Workflow::read(files, "release")?;

@@ -63,7 +63,10 @@ pub const ROWS: &[Row] = &[
         says: "`backoffLimit: 3` in the Job",
         here: "",
         files: &["chart/templates/migration-job.yaml"],
-        proofs: &[Read(crate::delivery::checks::chart::job_tries_three_times), Quick("chart snapshot")],
+        proofs: &[
+            Read(crate::delivery::checks::chart::job_tries_three_times),
+            Quick("chart snapshot"),
+        ],
     },
     Row {
         id: "5.9",

@@ -15,7 +15,9 @@ const NAMES: &[&str] = &["ci", "docker", "e2e", "release"];
 
 fn job_runs(files: &Repository, workflow: &str, job: &str, commands: &[&str]) -> Result<()> {
     let workflow = Workflow::read(files, workflow)?;
-    commands.iter().try_for_each(|command| workflow.runs(job, command))
+    commands
+        .iter()
+        .try_for_each(|command| workflow.runs(job, command))
 }
 
 /// The five targets, each for two architectures.
@@ -37,7 +39,9 @@ pub fn trivy_blocks(files: &Repository) -> Result<()> {
     if scan.get("continue-on-error").is_some() {
         anyhow::bail!("a finding of Trivy does not end the job");
     }
-    docker.step("image", "github/codeql-action/upload-sarif").map(drop)
+    docker
+        .step("image", "github/codeql-action/upload-sarif")
+        .map(drop)
 }
 
 /// The token is used, nothing else; the registry is GitHub's.
@@ -137,7 +141,11 @@ pub const ROWS: &[Row] = &[
                     files,
                     "ci",
                     "lint",
-                    &["cargo xtask ci --quick", "cargo xtask workflows", "cargo xtask lint --advisories"],
+                    &[
+                        "cargo xtask ci --quick",
+                        "cargo xtask workflows",
+                        "cargo xtask lint --advisories",
+                    ],
                 )
             }),
             Quick("ci --quick"),
@@ -163,7 +171,10 @@ pub const ROWS: &[Row] = &[
             Read(|files| {
                 let ci = Workflow::read(files, "ci")?;
                 ci.runs("build", "cargo xtask release archive")?;
-                let platforms = ci.at("/jobs/build/strategy/matrix/include")?.as_array().map_or(0, Vec::len);
+                let platforms = ci
+                    .at("/jobs/build/strategy/matrix/include")?
+                    .as_array()
+                    .map_or(0, Vec::len);
                 if platforms < 2 {
                     anyhow::bail!("ci builds for {platforms} platforms");
                 }
@@ -212,7 +223,10 @@ pub const ROWS: &[Row] = &[
         says: "docker: GHCR with GITHUB_TOKEN",
         here: "",
         files: DOCKER,
-        proofs: &[Read(pushes_with_the_job_s_token), GitHub("a push to the registry")],
+        proofs: &[
+            Read(pushes_with_the_job_s_token),
+            GitHub("a push to the registry"),
+        ],
     },
     Row {
         id: "4.9",
@@ -221,8 +235,15 @@ pub const ROWS: &[Row] = &[
         files: DOCKER,
         proofs: &[Read(|files| {
             let docker = Workflow::read(files, "docker")?;
-            let tags = docker.step("publish", "docker/metadata-action")?["with"]["tags"].as_str().unwrap_or_default();
-            for kind in ["type=ref,event=branch", "{{version}}", "{{major}}.{{minor}}", "type=sha"] {
+            let tags = docker.step("publish", "docker/metadata-action")?["with"]["tags"]
+                .as_str()
+                .unwrap_or_default();
+            for kind in [
+                "type=ref,event=branch",
+                "{{version}}",
+                "{{major}}.{{minor}}",
+                "type=sha",
+            ] {
                 if !tags.contains(kind) {
                     anyhow::bail!("no tag of the kind `{kind}`");
                 }
@@ -242,7 +263,10 @@ pub const ROWS: &[Row] = &[
         says: "docker: Trivy scans, CRITICAL and HIGH",
         here: "It blocks: what it finds is never pushed. Findings without a fix do not block, and are shown.",
         files: DOCKER,
-        proofs: &[Read(trivy_blocks), GitHub("the scan: Trivy cannot be had on a machine without GitHub")],
+        proofs: &[
+            Read(trivy_blocks),
+            GitHub("the scan: Trivy cannot be had on a machine without GitHub"),
+        ],
     },
     Row {
         id: "4.12",
@@ -272,7 +296,12 @@ pub const ROWS: &[Row] = &[
         files: E2E,
         proofs: &[
             Read(|files| {
-                job_runs(files, "e2e", "real-servers", &["cargo xtask test --real", "cargo xtask policy"])?;
+                job_runs(
+                    files,
+                    "e2e",
+                    "real-servers",
+                    &["cargo xtask test --real", "cargo xtask policy"],
+                )?;
                 job_runs(files, "e2e", "compose", &["cargo xtask compose smoke"])
             }),
             super::Proof::Full("test --real"),

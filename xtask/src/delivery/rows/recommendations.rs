@@ -15,7 +15,9 @@ pub const ROWS: &[Row] = &[
         proofs: &[
             Read(dockerfile::bases_are_exact),
             Quick("images lint"),
-            super::Proof::Absent("digests are not in the file yet: they are a registry's to say, and none can be asked here"),
+            super::Proof::Absent(
+                "digests are not in the file yet: they are a registry's to say, and none can be asked here",
+            ),
         ],
     },
     Row {
@@ -30,7 +32,10 @@ pub const ROWS: &[Row] = &[
         says: "The same program for every HEALTHCHECK",
         here: "`carapulse healthcheck --role R`.",
         files: &["Dockerfile"],
-        proofs: &[Read(dockerfile::health_checks_need_no_other_program), Full("images check")],
+        proofs: &[
+            Read(dockerfile::health_checks_need_no_other_program),
+            Full("images check"),
+        ],
     },
     Row {
         id: "R4",
@@ -44,14 +49,21 @@ pub const ROWS: &[Row] = &[
         says: "Explicit networks",
         here: "Only the tool-router shares one with the sandbox.",
         files: &["compose/compose.yaml"],
-        proofs: &[Read(compose::networks_are_explicit), Quick("compose config"), Full("compose smoke")],
+        proofs: &[
+            Read(compose::networks_are_explicit),
+            Quick("compose config"),
+            Full("compose smoke"),
+        ],
     },
     Row {
         id: "R6",
         says: "A health check for OPA",
         here: "",
         files: &["compose/compose.yaml"],
-        proofs: &[Read(|files| compose::health_check_calls(files, "opa", "")), Full("compose smoke")],
+        proofs: &[
+            Read(|files| compose::health_check_calls(files, "opa", "")),
+            Full("compose smoke"),
+        ],
     },
     Row {
         id: "R7",
@@ -70,7 +82,11 @@ pub const ROWS: &[Row] = &[
         says: "Probes for the orchestrator",
         here: "Each role has liveness, readiness and startup over HTTP.",
         files: &["chart/templates/orchestrator-deployment.yaml"],
-        proofs: &[Read(chart::every_workload_has_probes), Quick("chart snapshot"), Quick("chart install")],
+        proofs: &[
+            Read(chart::every_workload_has_probes),
+            Quick("chart snapshot"),
+            Quick("chart install"),
+        ],
     },
     Row {
         id: "R9",
@@ -123,7 +139,11 @@ pub const ROWS: &[Row] = &[
         says: "End to end beyond health: create a plan, list plans",
         here: "Create, list, approve, execute, verify, roll back, by the public API on a real cluster; and a plan run to \
                success on the Compose installation.",
-        files: &[".github/workflows/e2e.yml", "tests/e2e/by_hand.rs", "tests/e2e/roll_out.rs"],
+        files: &[
+            ".github/workflows/e2e.yml",
+            "tests/e2e/by_hand.rs",
+            "tests/e2e/roll_out.rs",
+        ],
         proofs: &[
             Read(|files| {
                 let e2e = Workflow::read(files, "e2e")?;
@@ -138,7 +158,11 @@ pub const ROWS: &[Row] = &[
         id: "R14",
         says: "Publish coverage, and gate it",
         here: "Artifact and page of the run; a floor in coverage.toml, at least 80, that is only raised.",
-        files: &["coverage.toml", "xtask/src/coverage/mod.rs", ".github/workflows/ci.yml"],
+        files: &[
+            "coverage.toml",
+            "xtask/src/coverage/mod.rs",
+            ".github/workflows/ci.yml",
+        ],
         proofs: &[
             Read(|files| {
                 crate::coverage::floor()?;
@@ -165,4 +189,3 @@ pub const ROWS: &[Row] = &[
         proofs: &[Read(migrations::locks_have_a_limit), Full("test migrate")],
     },
 ];
-

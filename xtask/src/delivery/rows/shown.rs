@@ -20,7 +20,10 @@ pub const ROWS: &[Row] = &[
         says: "Compose comes up as shipped, and a plan runs to success",
         here: "Third-party images are stood in for by the same servers built here.",
         files: &["compose/compose.yaml"],
-        proofs: &[Full("compose smoke"), GitHub("the same with the images that the file names")],
+        proofs: &[
+            Full("compose smoke"),
+            GitHub("the same with the images that the file names"),
+        ],
     },
     Row {
         id: "J3",

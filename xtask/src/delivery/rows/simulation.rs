@@ -21,14 +21,22 @@ pub const ROWS: &[Row] = &[
         says: "`vault` 1.15.6 in dev mode",
         here: "",
         files: FILE,
-        proofs: &[Read(|files| check::simulated(files, "vault", ":1.15.6")), VALID, REAL],
+        proofs: &[
+            Read(|files| check::simulated(files, "vault", ":1.15.6")),
+            VALID,
+            REAL,
+        ],
     },
     Row {
         id: "6.3",
         says: "`vault-init` seeds `carapulse/config`",
         here: "",
         files: FILE,
-        proofs: &[Read(|files| check::simulation_says(files, "vault-init", "carapulse/config")), VALID, REAL],
+        proofs: &[
+            Read(|files| check::simulation_says(files, "vault-init", "carapulse/config")),
+            VALID,
+            REAL,
+        ],
     },
     Row {
         id: "6.4",
