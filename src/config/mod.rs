@@ -38,7 +38,7 @@ pub use orchestrator::Orchestrator;
 pub use policy::Policy;
 pub use sandbox::{Sandbox, SandboxProfile};
 pub use secret::{SecretError, resolve};
-pub use tool_router::{SandboxChoice, ToolRouter};
+pub use tool_router::{Egress, SandboxChoice, ToolRouter};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};

@@ -1,9 +1,16 @@
-//! `carapulse init [DIR]`: every key and secret that one machine, Compose and the chart need, and a file that names them.
+//! `carapulse init [DIR] [--for WAY]`: every key and secret that is needed, and the files that name them.
+//!
+//! Always holds: what is there is kept; a key is made once. A file a way of running it: without one, a single
+//! configuration for one machine; with one, a folder a service, which holds what that service may know and nothing else.
 
-use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf};
+mod compose;
+mod files;
+mod roles;
+
+use std::{fs, path::PathBuf};
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::config::Secrets;
 
@@ -13,6 +20,16 @@ pub struct Init {
     /// Where; it is made when it is missing. What is there is kept
     #[arg(default_value = ".", value_name = "DIR")]
     folder: PathBuf,
+    /// How it will run; without it, on this machine
+    #[arg(long = "for", value_name = "WAY", value_enum)]
+    way: Option<Way>,
+}
+
+/// A way of running it that needs files of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Way {
+    /// Docker Compose: a folder a service, to be mounted into it
+    Compose,
 }
 
 pub(super) fn run(init: &Init) -> anyhow::Result<()> {
@@ -21,22 +38,15 @@ pub(super) fn run(init: &Init) -> anyhow::Result<()> {
     for (name, purpose) in secrets.make_missing()? {
         outln!("made {}: {purpose}", secrets.folder().join(name).display());
     }
-    let file = init.folder.join("carapulse.toml");
-    match fs::File::options()
-        .create_new(true)
-        .write(true)
-        .mode(0o644)
-        .open(&file)
-    {
-        Ok(mut open) => {
-            open.write_all(TEMPLATE.as_bytes())?;
-            outln!("made {}: names them", file.display());
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            outln!("kept {}", file.display());
-        }
-        Err(error) => return Err(error).with_context(|| file.display().to_string()),
+    match init.way {
+        None => one_machine(init),
+        Some(Way::Compose) => compose::write(&init.folder, &secrets),
     }
+}
+
+fn one_machine(init: &Init) -> anyhow::Result<()> {
+    let file = init.folder.join("carapulse.toml");
+    files::keep(&file, TEMPLATE, "names them")?;
     outln!("next: carapulse --config {} serve", file.display());
     Ok(())
 }
@@ -97,6 +107,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let init = Init {
             folder: folder.path().join("new"),
+            way: None,
         };
         run(&init).unwrap();
         let file = init.folder.join("carapulse.toml");
