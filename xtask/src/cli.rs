@@ -64,12 +64,49 @@ pub enum Task {
     Db(DbCommand),
     /// The policy rules under OPA: format, strict check, tests, fixtures
     Policy,
+    /// The five container images; with no command: build all, then run each one's health check
+    Images {
+        /// This machine reaches package registries only: stand-ins for the bases, and of the command lines what
+        /// docker/tools/local has
+        #[arg(long, global = true)]
+        packages_only: bool,
+        #[command(subcommand)]
+        command: Option<ImagesCommand>,
+    },
     /// Measure beside the machine's own limits: `--only GROUP…`, `--quick`, `--full`, `--json FILE`; `-- --help` says more
     Bench {
         /// For the measuring program
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ImagesCommand {
+    /// Build them, as localhost/carapulse/<role>:dev
+    Build {
+        /// Only these
+        targets: Vec<String>,
+    },
+    /// Start each as it is shipped until its own HEALTHCHECK passes; then their sizes
+    Check {
+        /// Only these
+        targets: Vec<String>,
+    },
+    /// Their sizes against their budgets
+    Size,
+    /// Put into docker/tools/local the command lines that this machine can give
+    Tools,
+    /// Compile the same sources in two folders and compare the executables
+    Reproduce {
+        /// The dependencies as well
+        #[arg(long)]
+        full: bool,
+    },
+    /// Append to the bases' tags the digests that their registry gives
+    Pin,
+    /// What must be true of the Dockerfile; needs no container engine
+    Lint,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,6 +6,7 @@ mod cli;
 mod coverage;
 mod db;
 mod generate;
+mod images;
 mod kube;
 mod lint;
 mod policy;
@@ -36,6 +37,10 @@ fn main() -> ExitCode {
         Task::Gen { check } => generate::run(check),
         Task::Db(command) => db::run(&command),
         Task::Policy => policy::run(),
+        Task::Images {
+            packages_only,
+            command,
+        } => images::run(packages_only, command.as_ref()),
         Task::Bench { arguments } => bench::run(&arguments),
     };
     match result {
