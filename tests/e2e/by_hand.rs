@@ -49,13 +49,18 @@ async fn a_plan_is_created_listed_approved_executed_verified_and_another_rolled_
     it.approve(&plan, &digest).await;
     let execution = it.execute(&plan).await;
     it.ada
-        .until("the step is done", &format!("/v1/executions/{execution}/steps"), |steps| {
-            (text(steps, "/data/0/status") == "done").then_some(())
-        })
+        .until(
+            "the step is done",
+            &format!("/v1/executions/{execution}/steps"),
+            |steps| (text(steps, "/data/0/status") == "done").then_some(()),
+        )
         .await;
     assert_eq!(replicas(&namespace), 2);
     it.ada
-        .post(&format!("/v1/executions/{execution}/rollback"), &json!({ "note": "too few" }))
+        .post(
+            &format!("/v1/executions/{execution}/rollback"),
+            &json!({ "note": "too few" }),
+        )
         .await;
     let ended = it.ada.ended(&execution).await;
     assert_eq!(text(&ended, "/status"), "rolled_back", "{ended:#}");
