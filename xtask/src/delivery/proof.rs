@@ -125,14 +125,8 @@ fn front_door(command: &str, packages_only: bool) -> Result<()> {
 
 /// Why this machine cannot run a command, when it cannot.
 fn lacking(command: &str, docker: bool, installs: bool) -> Option<String> {
-    let needs_containers = [
-        "images build",
-        "images check",
-        "images reproduce",
-        "compose smoke",
-        "chart pods",
-    ];
-    let needs = needs_containers.iter().any(|prefix| command.starts_with(prefix));
+    let builds = is_images(command) && command != "images lint";
+    let needs = builds || command == "compose smoke" || command == "chart pods";
     (needs && !docker && !installs)
         .then(|| format!("cargo xtask {command} needs Docker, or root on Debian to install podman"))
 }
