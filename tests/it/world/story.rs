@@ -48,8 +48,7 @@ impl Story {
         let work = dir.join("work");
         let bare = self.bare.display().to_string();
         git(&work, &["pull", "--quiet", "--ff-only", &bare, "main"]);
-        let good = std::fs::read_to_string(work.join(MANIFEST)).unwrap();
-        std::fs::write(work.join(MANIFEST), good.replace("pool: 20", "pool: 0")).unwrap();
+        std::fs::write(work.join(MANIFEST), manifest("0")).unwrap();
         git(
             &work,
             &["commit", "--quiet", "--all", "--message", "Tune the pool again"],

@@ -39,7 +39,7 @@ impl Dockerfile {
         self.stages.iter().find(|stage| stage.name == name)
     }
 
-    pub(super) fn parse(text: &str) -> Self {
+    pub fn parse(text: &str) -> Self {
         let mut file = Self {
             arguments: Vec::new(),
             stages: Vec::new(),
