@@ -327,7 +327,12 @@ mod tests {
         assert_eq!(table["roles"].as_object().unwrap().len(), ALL.len());
         for role in ALL {
             let (row, needs) = (&table["roles"][role.name()], role.needs());
-            assert_eq!(row["sections"], serde_json::json!(needs.sections), "{}", role.name());
+            assert_eq!(
+                row["sections"],
+                serde_json::json!(needs.sections),
+                "{}",
+                role.name()
+            );
             let logins = row["logins"].as_object().unwrap();
             let password = |role: &DbRole| format!("db_{}_password", &role.name()["carapulse_".len()..]);
             let expected: Vec<String> = needs.databases.iter().map(password).collect();

@@ -78,7 +78,11 @@ pub struct Revoke {
 }
 
 /// Runs a subcommand.
-pub(super) async fn run(output: &Output, command: Command, configured: Configured<'_>) -> anyhow::Result<Exit> {
+pub(super) async fn run(
+    output: &Output,
+    command: Command,
+    configured: Configured<'_>,
+) -> anyhow::Result<Exit> {
     match command {
         Command::Create(create) => {
             let new = wanted(&create)?;

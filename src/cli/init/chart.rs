@@ -25,7 +25,11 @@ use crate::{
 #[derive(Debug, Clone, Args)]
 pub struct Installation {
     /// For the chart: where the database is, postgres://HOST:PORT/DATABASE
-    #[arg(long, value_name = "URL", default_value = "postgres://postgres:5432/carapulse")]
+    #[arg(
+        long,
+        value_name = "URL",
+        default_value = "postgres://postgres:5432/carapulse"
+    )]
     database: Address,
     /// For the chart: what its names begin with: the release's name, or `fullnameOverride`
     #[arg(long, value_name = "NAME", default_value = "carapulse", value_parser = parse_name)]
@@ -35,7 +39,9 @@ pub struct Installation {
 impl Default for Installation {
     fn default() -> Self {
         Self {
-            database: "postgres://postgres:5432/carapulse".parse().expect("a constant that is an address"),
+            database: "postgres://postgres:5432/carapulse"
+                .parse()
+                .expect("a constant that is an address"),
             name: "carapulse".to_owned(),
         }
     }
@@ -49,7 +55,12 @@ const PARTS: [(&str, &str, &[&str], &[&str]); 6] = [
     (
         "gateway",
         "gateway",
-        &["approval_key", "approval_key.pub", "router_token", "db_gateway_password"],
+        &[
+            "approval_key",
+            "approval_key.pub",
+            "router_token",
+            "db_gateway_password",
+        ],
         OBJECTS,
     ),
     (
@@ -68,15 +79,35 @@ const PARTS: [(&str, &str, &[&str], &[&str]); 6] = [
     (
         "orchestrator",
         "orchestrator",
-        &["checkpoint_key", "router_token", "db_orchestrator_password", "db_sequencer_password"],
-        &["objects_key_id", "objects_secret_key", "notify_webhook_url", "pagerduty_routing_key"],
+        &[
+            "checkpoint_key",
+            "router_token",
+            "db_orchestrator_password",
+            "db_sequencer_password",
+        ],
+        &[
+            "objects_key_id",
+            "objects_secret_key",
+            "notify_webhook_url",
+            "pagerduty_routing_key",
+        ],
     ),
     ("agent", "agent", &[], &["gateway_token", "slack_signing_secret"]),
-    ("sandbox", "sandbox", &["sealing_key", "sandbox_key", "job_key.pub"], &[]),
+    (
+        "sandbox",
+        "sandbox",
+        &["sealing_key", "sandbox_key", "job_key.pub"],
+        &[],
+    ),
     (
         "migration",
         "migration",
-        &["db_gateway_password", "db_orchestrator_password", "db_router_password", "db_sequencer_password"],
+        &[
+            "db_gateway_password",
+            "db_orchestrator_password",
+            "db_router_password",
+            "db_sequencer_password",
+        ],
         &[],
     ),
 ];
@@ -90,7 +121,9 @@ type Held = Vec<(&'static str, SecretString)>;
 /// Makes the files below `folder`, and says what comes next.
 pub(super) fn write(folder: &Path, secrets: &Secrets, installation: &Installation) -> anyhow::Result<()> {
     let password = read(secrets, "db_owner_password")?;
-    let owner = installation.database.with_user(DbRole::Owner.name(), Some(password.expose_secret()));
+    let owner = installation
+        .database
+        .with_user(DbRole::Owner.name(), Some(password.expose_secret()));
     let mut parts = Vec::new();
     for (component, key, needed, more) in PARTS {
         let mut held = hold(secrets, needed, more)?;
@@ -105,7 +138,10 @@ pub(super) fn write(folder: &Path, secrets: &Secrets, installation: &Installatio
     files::folder(&own, 0o700)?;
     private(&own.join("secrets.yaml"), &manifests(&installation.name, &parts)?)?;
     private(&own.join("values-secrets.yaml"), &values(&parts)?)?;
-    private(&own.join("owner.sql"), &owner_sql(&installation.database, &password))?;
+    private(
+        &own.join("owner.sql"),
+        &owner_sql(&installation.database, &password),
+    )?;
     outln!(
         "next: psql -f {own}/owner.sql as an administrator of the database, unless its owner has a login already\n      \
          kubectl -n NAMESPACE apply -f {own}/secrets.yaml   (or: helm … -f {own}/values-secrets.yaml)",
@@ -184,8 +220,15 @@ fn private(path: &Path, text: &str) -> anyhow::Result<()> {
     };
     let half = path.with_extension("half");
     let mut open = fs::File::options();
-    let mut file = open.create(true).truncate(true).write(true).mode(0o600).open(&half).with_context(context)?;
-    file.set_permissions(fs::Permissions::from_mode(0o600)).with_context(context)?;
+    let mut file = open
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&half)
+        .with_context(context)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))
+        .with_context(context)?;
     file.write_all(text.as_bytes()).with_context(context)?;
     file.sync_all().with_context(context)?;
     fs::rename(&half, path).with_context(context)?;
@@ -197,7 +240,9 @@ fn private(path: &Path, text: &str) -> anyhow::Result<()> {
 fn parse_name(text: &str) -> Result<String, String> {
     let sound = !text.is_empty()
         && text.len() <= 40
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
         && text.starts_with(|c: char| c.is_ascii_lowercase())
         && !text.ends_with('-');
     sound
@@ -222,7 +267,9 @@ mod tests {
             fs::write(secrets.folder().join(name), text).unwrap();
         }
         let installation = Installation {
-            database: "postgres://db.example.com:6432/pulse?sslmode=require".parse().unwrap(),
+            database: "postgres://db.example.com:6432/pulse?sslmode=require"
+                .parse()
+                .unwrap(),
             name: "pulse".to_owned(),
         };
         write(folder.path(), &secrets, &installation).unwrap();
@@ -243,7 +290,10 @@ mod tests {
         let table: Value = serde_saphyr::from_str(include_str!("../../../chart/files/roles.yaml")).unwrap();
         for (role, row) in table["roles"].as_object().unwrap() {
             let key = row["key"].as_str().unwrap();
-            let Some(secret) = manifests.iter().find(|it| it["metadata"]["name"] == format!("pulse-{role}")) else {
+            let Some(secret) = manifests
+                .iter()
+                .find(|it| it["metadata"]["name"] == format!("pulse-{role}"))
+            else {
                 assert_eq!(role, "agent", "its secrets are those of other services");
                 continue;
             };
@@ -254,9 +304,12 @@ mod tests {
                 .map(|name| name.as_str().unwrap().to_owned())
                 .collect();
             let settings = row["settings"].to_string();
-            expected.extend(settings.split("file:secrets/").skip(1).map(|rest| {
-                rest.split('"').next().unwrap().to_owned()
-            }));
+            expected.extend(
+                settings
+                    .split("file:secrets/")
+                    .skip(1)
+                    .map(|rest| rest.split('"').next().unwrap().to_owned()),
+            );
             if role == "tool-router" {
                 // Of the sandbox, which the template names.
                 expected.extend(["sealing_key.pub", "sandbox_key.pub"].map(str::to_owned));
@@ -264,10 +317,14 @@ mod tests {
             assert_eq!(names(&secret["stringData"]), expected, "{role}");
             assert_eq!(secret["stringData"], values["secrets"][key], "{role}");
         }
-        let migration = manifests.iter().find(|it| it["metadata"]["name"] == "pulse-migration").unwrap();
+        let migration = manifests
+            .iter()
+            .find(|it| it["metadata"]["name"] == "pulse-migration")
+            .unwrap();
         let dsn = migration["stringData"]["postgres-dsn"].as_str().unwrap();
         assert!(
-            dsn.starts_with("postgres://carapulse_owner:") && dsn.ends_with("@db.example.com:6432/pulse?sslmode=require"),
+            dsn.starts_with("postgres://carapulse_owner:")
+                && dsn.ends_with("@db.example.com:6432/pulse?sslmode=require"),
             "{dsn}"
         );
         assert_eq!(migration["stringData"].as_object().unwrap().len(), 5);
@@ -276,7 +333,10 @@ mod tests {
     #[test]
     fn every_secret_that_a_role_needs_is_in_its_part() {
         for role in ServeRole::TOGETHER.into_iter().chain([ServeRole::Sandbox]) {
-            let (_, _, needed, _) = PARTS.iter().find(|(component, ..)| *component == role.name()).unwrap();
+            let (_, _, needed, _) = PARTS
+                .iter()
+                .find(|(component, ..)| *component == role.name())
+                .unwrap();
             for secret in role.needs().secrets {
                 assert!(needed.contains(secret), "{}: {secret}", role.name());
             }
@@ -286,11 +346,22 @@ mod tests {
     #[test]
     fn secrets_of_others_are_taken_in_and_nothing_can_be_read_by_others() {
         let (folder, manifests, _) = made(&[("slack_signing_secret", "s\n"), ("gateway_token", "t\n")]);
-        let agent = manifests.iter().find(|it| it["metadata"]["name"] == "pulse-agent").unwrap();
-        assert_eq!(agent["stringData"], serde_json::json!({"gateway_token": "t", "slack_signing_secret": "s"}));
+        let agent = manifests
+            .iter()
+            .find(|it| it["metadata"]["name"] == "pulse-agent")
+            .unwrap();
+        assert_eq!(
+            agent["stringData"],
+            serde_json::json!({"gateway_token": "t", "slack_signing_secret": "s"})
+        );
         for file in fs::read_dir(folder.path().join("chart")).unwrap() {
             let file = file.unwrap();
-            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
+            assert_eq!(
+                file.metadata().unwrap().permissions().mode() & 0o777,
+                0o600,
+                "{:?}",
+                file.path()
+            );
         }
     }
 

@@ -33,7 +33,10 @@ pub fn run(tag: &str) -> Result<()> {
         stage.ends_well("carapulse-migration", "migrate")
     })?;
     for role in ROLES {
-        stage.play(&rendered, find(&rendered, "Deployment", &format!("carapulse-{role}"))?)?;
+        stage.play(
+            &rendered,
+            find(&rendered, "Deployment", &format!("carapulse-{role}"))?,
+        )?;
     }
     for role in ROLES {
         step(&format!("{role}: its probes"), || probes(&stage, &rendered, role))?;
@@ -58,28 +61,58 @@ fn probes(stage: &Stage, rendered: &[Value], role: &str) -> Result<()> {
     let container = containers(deployment)?.first().context("a container")?;
     for kind in ["startupProbe", "livenessProbe", "readinessProbe"] {
         let (port, path) = asked(container, kind).with_context(|| format!("{role}: {kind}"))?;
-        until(stage, role, kind, || stage.get(role, port, path, None).map(|(status, _)| status == 200))?;
+        until(stage, role, kind, || {
+            stage.get(role, port, path, None).map(|(status, _)| status == 200)
+        })?;
     }
     let status = stage.exec(role, &["cat", "/proc/1/status"])?;
-    for wanted in ["Uid:\t10001\t10001\t10001\t10001", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1"] {
-        ensure!(status.contains(wanted), "{role}: its process has no `{wanted}`:\n{status}");
+    for wanted in [
+        "Uid:\t10001\t10001\t10001\t10001",
+        "CapBnd:\t0000000000000000",
+        "NoNewPrivs:\t1",
+    ] {
+        ensure!(
+            status.contains(wanted),
+            "{role}: its process has no `{wanted}`:\n{status}"
+        );
     }
-    ensure!(stage.exec(role, &["touch", "/usr/local/bin/written"]).is_err(), "{role}: its root can be written");
+    ensure!(
+        stage.exec(role, &["touch", "/usr/local/bin/written"]).is_err(),
+        "{role}: its root can be written"
+    );
     Ok(())
 }
 
 /// Port and path of a probe over HTTP; a port by its name is looked up as a kubelet does.
 fn asked<'a>(container: &'a Value, kind: &str) -> Result<(u16, &'a str)> {
-    let get = container.pointer(&format!("/{kind}/httpGet")).context("no probe over HTTP")?;
+    let get = container
+        .pointer(&format!("/{kind}/httpGet"))
+        .context("no probe over HTTP")?;
     let ports = container["ports"].as_array().context("no ports")?;
-    let port = ports.iter().find(|port| port["name"] == get["port"]).context("its port has no name of the container's")?;
-    let number = port["containerPort"].as_u64().and_then(|port| u16::try_from(port).ok()).context("no number")?;
+    let port = ports
+        .iter()
+        .find(|port| port["name"] == get["port"])
+        .context("its port has no name of the container's")?;
+    let number = port["containerPort"]
+        .as_u64()
+        .and_then(|port| u16::try_from(port).ok())
+        .context("no number")?;
     Ok((number, text(get, "path")))
 }
 
 /// As docs/kubernetes.md and the release's notes say.
 fn first_administrator(stage: &Stage) -> Result<()> {
-    let made = ["/usr/local/bin/carapulse", "token", "create", "--actor", "ada", "--role", "admin", "--person", "Ada"];
+    let made = [
+        "/usr/local/bin/carapulse",
+        "token",
+        "create",
+        "--actor",
+        "ada",
+        "--role",
+        "admin",
+        "--person",
+        "Ada",
+    ];
     let token = stage.exec("gateway", &made)?;
     let (refused, _) = stage.get("gateway", 8080, "/v1/plans", None)?;
     ensure!(refused == 401, "without a token: {refused}, expected 401");
@@ -89,7 +122,10 @@ fn first_administrator(stage: &Stage) -> Result<()> {
 }
 
 fn containers(object: &Value) -> Result<&Vec<Value>> {
-    object.pointer("/spec/template/spec/containers").and_then(Value::as_array).context("no containers")
+    object
+        .pointer("/spec/template/spec/containers")
+        .and_then(Value::as_array)
+        .context("no containers")
 }
 
 fn until(stage: &Stage, role: &str, what: &str, holds: impl Fn() -> Result<bool>) -> Result<()> {
@@ -101,7 +137,10 @@ fn until(stage: &Stage, role: &str, what: &str, holds: impl Fn() -> Result<bool>
             Err(error) => error.to_string(),
         };
         if Instant::now() > deadline {
-            bail!("{role}: {what} does not pass ({last}); its log:\n{}", stage.log(role));
+            bail!(
+                "{role}: {what} does not pass ({last}); its log:\n{}",
+                stage.log(role)
+            );
         }
         thread::sleep(Duration::from_millis(200));
     }

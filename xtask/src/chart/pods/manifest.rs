@@ -33,10 +33,15 @@ pub fn pod(rendered: &[Value], workload: &Value, hosts: &[(String, String)], fol
         let container = container.as_object_mut().context("a container")?;
         container.retain(|key, _| !key.ends_with("Probe"));
         if let Some(variables) = container.get_mut("env").and_then(Value::as_array_mut) {
-            variables.retain(|variable| !text(variable, "name").ends_with("__ADVERTISED") && variable.pointer("/valueFrom/fieldRef").is_none());
+            variables.retain(|variable| {
+                !text(variable, "name").ends_with("__ADVERTISED")
+                    && variable.pointer("/valueFrom/fieldRef").is_none()
+            });
         }
     }
-    let aliases = hosts.iter().map(|(name, address)| json!({"ip": address, "hostnames": [name]}));
+    let aliases = hosts
+        .iter()
+        .map(|(name, address)| json!({"ip": address, "hostnames": [name]}));
     spec["hostAliases"] = aliases.collect();
     Ok(json!({
         "apiVersion": "v1",
@@ -48,8 +53,15 @@ pub fn pod(rendered: &[Value], workload: &Value, hosts: &[(String, String)], fol
 
 /// A Secret that a pod refers to by itself (`secretKeyRef`), as podman keeps it: each key's value in base64.
 pub fn secret(rendered: &[Value], name: &str) -> Result<Value> {
-    let values = find(rendered, "Secret", name)?["stringData"].as_object().context("a Secret with values")?;
-    let encoded = values.iter().map(|(key, value)| (key.clone(), json!(BASE64_STANDARD.encode(value.as_str().unwrap_or_default()))));
+    let values = find(rendered, "Secret", name)?["stringData"]
+        .as_object()
+        .context("a Secret with values")?;
+    let encoded = values.iter().map(|(key, value)| {
+        (
+            key.clone(),
+            json!(BASE64_STANDARD.encode(value.as_str().unwrap_or_default())),
+        )
+    });
     Ok(Value::Object(encoded.collect()))
 }
 
@@ -61,7 +73,9 @@ fn write(rendered: &[Value], projected: &Value, place: &Path) -> Result<()> {
         let secret = find(rendered, "Secret", text(source, "secret/name"))?;
         for item in source["secret"]["items"].as_array().into_iter().flatten() {
             let (key, path) = (text(item, "key"), place.join(text(item, "path")));
-            let value = secret["stringData"][key].as_str().with_context(|| format!("no key {key}"))?;
+            let value = secret["stringData"][key]
+                .as_str()
+                .with_context(|| format!("no key {key}"))?;
             fs::create_dir_all(path.parent().context("a file lies in a folder")?)?;
             fs::write(&path, value)?;
             // As the kubelet does with fsGroup: root's file, readable by the group.
@@ -84,7 +98,10 @@ mod tests {
                     {"name": "POD_IP", "valueFrom": {"fieldRef": {}}}, {"name": "X__ADVERTISED", "value": "1"}, {"name": "KEPT", "value": "1"}]}]}}}});
         let hosts = [("h".to_owned(), "10.0.0.1".to_owned())];
         let made = pod(&[], &workload, &hosts, Path::new("/nonexistent")).expect("a pod");
-        assert_eq!(made["spec"]["containers"][0], json!({"name": "a", "args": ["serve"], "env": [{"name": "KEPT", "value": "1"}]}));
+        assert_eq!(
+            made["spec"]["containers"][0],
+            json!({"name": "a", "args": ["serve"], "env": [{"name": "KEPT", "value": "1"}]})
+        );
         assert_eq!(made["spec"]["securityContext"]["runAsUser"], UID);
         assert_eq!(made["spec"]["hostAliases"][0]["ip"], "10.0.0.1");
         assert_eq!(made["metadata"]["labels"]["b"], "c");

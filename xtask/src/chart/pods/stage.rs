@@ -49,17 +49,35 @@ impl Stage {
         ensure!(engine.is_podman(), "podman is needed: Docker has no `kube play`");
         for role in super::ROLES {
             let image = format!("localhost/carapulse/{role}:{tag}");
-            ensure!(engine.has_image(&image), "{image} is missing: `cargo xtask images build`");
+            ensure!(
+                engine.has_image(&image),
+                "{image} is missing: `cargo xtask images build`"
+            );
         }
         let name = format!("carapulse-pods-{}", process::id());
         let folder = env::temp_dir().join(&name);
         fs::create_dir_all(&folder)?;
         capture(&mut engine.command(&["network", "create", &name]))?;
-        let mut stage = Self { engine, name, folder, network: String::new() };
-        let subnet = line(&mut stage.engine.command(&["network", "inspect", "--format", "{{(index .Subnets 0).Subnet}}", &stage.name]))?;
+        let mut stage = Self {
+            engine,
+            name,
+            folder,
+            network: String::new(),
+        };
+        let subnet = line(&mut stage.engine.command(&[
+            "network",
+            "inspect",
+            "--format",
+            "{{(index .Subnets 0).Subnet}}",
+            &stage.name,
+        ]))?;
         stage.network = subnet.rsplit_once('.').context("an IPv4 network")?.0.to_owned();
         let mut init = Command::new(configuration::program()?);
-        capture(init.arg("init").arg(stage.folder.join("init")).args(["--for", "chart"]))?;
+        capture(
+            init.arg("init")
+                .arg(stage.folder.join("init"))
+                .args(["--for", "chart"]),
+        )?;
         stage.database()?;
         Ok(stage)
     }
@@ -76,15 +94,20 @@ impl Stage {
         );
         fs::write(&values, images)?;
         let files = vec![values, self.folder.join("init/chart/values-secrets.yaml")];
-        let entry = Entry { name: "pods".to_owned(), files };
+        let entry = Entry {
+            name: "pods".to_owned(),
+            files,
+        };
         objects(&Helm::find()?.template(&entry, KUBE_VERSION)?)
     }
 
     /// `podman kube play` of one workload's pod.
     pub fn play(&self, rendered: &[Value], workload: &Value) -> Result<()> {
         let name = text(workload, "metadata/name");
-        let hosts: Vec<(String, String)> =
-            HOSTS.iter().map(|(host, last)| ((*host).to_owned(), format!("{}.{last}", self.network))).collect();
+        let hosts: Vec<(String, String)> = HOSTS
+            .iter()
+            .map(|(host, last)| ((*host).to_owned(), format!("{}.{last}", self.network)))
+            .collect();
         let pod = manifest::pod(rendered, workload, &hosts, &self.folder.join(name))?;
         let file = self.folder.join(format!("{name}.yaml"));
         fs::write(&file, serde_json::to_string_pretty(&pod)?)?;
@@ -93,7 +116,14 @@ impl Stage {
             fs::write(&secret, manifest::secret(rendered, name)?.to_string())?;
             capture(self.engine.command(&["secret", "create", MIGRATION]).arg(&secret))?;
         }
-        let mut play = self.engine.command(&["kube", "play", "--network", &self.name, "--ip", &self.address(name)?]);
+        let mut play = self.engine.command(&[
+            "kube",
+            "play",
+            "--network",
+            &self.name,
+            "--ip",
+            &self.address(name)?,
+        ]);
         capture(play.arg(&file)).map(drop)
     }
 
@@ -115,15 +145,31 @@ impl Stage {
 
     /// Status and body of a GET.
     pub fn get(&self, role: &str, port: u16, path: &str, token: Option<&str>) -> Result<(u16, String)> {
-        let address: SocketAddr = format!("{}:{port}", self.address(&format!("carapulse-{role}"))?).parse()?;
+        let address: SocketAddr =
+            format!("{}:{port}", self.address(&format!("carapulse-{role}"))?).parse()?;
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(3))?;
         stream.set_read_timeout(Some(Duration::from_secs(3)))?;
-        let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {role}\r\nConnection: close\r\n{token}\r\n")?;
+        let token = token
+            .map(|token| format!("Authorization: Bearer {token}\r\n"))
+            .unwrap_or_default();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {role}\r\nConnection: close\r\n{token}\r\n"
+        )?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
-        let status = answer.split_whitespace().nth(1).and_then(|status| status.parse().ok()).context("no HTTP answer")?;
-        Ok((status, answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default()))
+        let status = answer
+            .split_whitespace()
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .context("no HTTP answer")?;
+        Ok((
+            status,
+            answer
+                .split_once("\r\n\r\n")
+                .map(|(_, body)| body.to_owned())
+                .unwrap_or_default(),
+        ))
     }
 
     /// The end of a role's log.
@@ -141,7 +187,19 @@ impl Stage {
         let container = format!("{}-postgres", self.name);
         let mount = format!("{}:/etc/carapulse:ro", self.folder.join("database").display());
         let address = self.address("postgres")?;
-        let run = ["run", "--detach", "--name", &container, "--network", &self.name, "--ip", &address, "--volume", &mount, postgres::IMAGE];
+        let run = [
+            "run",
+            "--detach",
+            "--name",
+            &container,
+            "--network",
+            &self.name,
+            "--ip",
+            &address,
+            "--volume",
+            &mount,
+            postgres::IMAGE,
+        ];
         capture(&mut self.engine.command(&run))?;
         let ready = "/usr/lib/postgresql/*/bin/pg_isready -q -h 127.0.0.1 -d carapulse";
         let deadline = Instant::now() + super::PATIENCE;
@@ -162,7 +220,10 @@ impl Stage {
 
     fn log_of(&self, container: &str) -> String {
         let output = self.engine.command(&["logs", container]).output();
-        output.map_or_else(|error| error.to_string(), |output| last_lines(&both_streams(&output), 20))
+        output.map_or_else(
+            |error| error.to_string(),
+            |output| last_lines(&both_streams(&output), 20),
+        )
     }
 }
 
@@ -173,7 +234,10 @@ impl Drop for Stage {
                 say(&format!("{}: {error:#}", arguments.join(" ")));
             }
         };
-        for (host, _) in HOSTS.iter().filter(|(host, _)| self.folder.join(format!("{host}.yaml")).exists()) {
+        for (host, _) in HOSTS
+            .iter()
+            .filter(|(host, _)| self.folder.join(format!("{host}.yaml")).exists())
+        {
             remove(&["pod", "rm", "--force", "--time=5", host]);
         }
         remove(&["rm", "--force", "--ignore", &format!("{}-postgres", self.name)]);
