@@ -308,6 +308,19 @@ pub(super) async fn next_due_secs(tx: &mut Tx) -> Result<Option<i64>, Error> {
     Ok(secs.map(|secs| secs.max(1)))
 }
 
+/// Gives every open request that has no job to end it its job again.
+pub(super) async fn insert_lost_jobs(tx: &mut Tx) -> Result<u64, Error> {
+    let found = sqlx::query!(
+        "INSERT INTO job (job_id, kind, tenant_id, subject, due_at)
+         SELECT gen_random_uuid(), $1, a.tenant_id, a.approval_id, a.expires_at + interval '1 second' FROM approval a
+         WHERE a.tenant_id = current_tenant() AND a.status IN ('pending', 'granted')
+           AND NOT EXISTS (SELECT 1 FROM job j WHERE j.kind = $1 AND j.tenant_id = a.tenant_id AND j.subject = a.approval_id)
+         ON CONFLICT DO NOTHING",
+        super::EXPIRY_JOB,
+    );
+    Ok(found.execute(&mut **tx).await?.rows_affected())
+}
+
 /// Generation of the installation: raised by a restore, which voids every signature of before.
 pub(super) async fn generation(tx: &mut Tx) -> Result<i64, Error> {
     let generation = sqlx::query_scalar!("SELECT generation FROM installation")

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Answer, Error, Refusal};
 use crate::{
     domain::{
-        ApprovalId, CanonicalError, PersonId, PlanId, TargetId, canonical,
+        ApprovalId, CanonicalError, ExecutionId, PersonId, PlanId, TargetId, canonical,
         plan::PlanDoc,
         run::{ActRef, Captured, Direction, JournalEvent},
     },
@@ -25,8 +25,33 @@ pub(super) struct Rows {
     /// The person linked to the login that asked, as the link is now.
     pub(super) requester_identity_person_id: Option<PersonId>,
     pub(super) target: Option<TargetRow>,
-    pub(super) journal: Vec<JournalEvent>,
+    pub(super) journal: Vec<Entry>,
+    /// In the order in which they were taken.
+    pub(super) looks: Vec<LookRow>,
+    pub(super) requests: Vec<RequestRow>,
     pub(super) attempts: Vec<AttemptRow>,
+}
+
+/// One entry of the journal: the orchestrator's row.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) seq: i64,
+    pub(super) event: JournalEvent,
+}
+
+/// One look at the assertions: the router's row.
+#[derive(Debug, Clone)]
+pub(super) struct LookRow {
+    pub(super) verdict: String,
+    pub(super) last: bool,
+}
+
+/// What a person asked: the gateway's row.
+#[derive(Debug, Clone)]
+pub(super) struct RequestRow {
+    pub(super) event: JournalEvent,
+    /// The engine says that it could not be.
+    pub(super) refused: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -44,6 +69,7 @@ pub(super) struct ExecutionRow {
     pub(super) status: String,
     pub(super) generation: i64,
     pub(super) epoch: i64,
+    pub(super) journal_length: i64,
     pub(super) created_at: DateTime<Utc>,
     pub(super) started_at: Option<DateTime<Utc>>,
 }
@@ -97,6 +123,9 @@ pub(super) struct AttemptRow {
     pub(super) status: String,
     /// Only the trace of a probe that found nothing: the attempt itself was never claimed.
     pub(super) fenced: bool,
+    /// A probe found no effect of it.
+    pub(super) not_done: bool,
+    pub(super) retryable: bool,
     pub(super) prior: Captured,
     pub(super) result: Captured,
 }
@@ -108,10 +137,10 @@ impl AttemptRow {
 }
 
 /// One issuer of warrants at a time an execution, until the transaction ends.
-pub(super) async fn lock_execution(tx: &mut Tx, act: &ActRef) -> Result<(), crate::store::Error> {
+pub(super) async fn lock_execution(tx: &mut Tx, id: ExecutionId) -> Result<(), crate::store::Error> {
     sqlx::query!(
         r#"SELECT pg_advisory_xact_lock(hashtextextended($1, 0)) AS "locked: ()""#,
-        act.execution_id.to_string()
+        id.to_string()
     )
     .execute(&mut **tx)
     .await?;
@@ -119,16 +148,21 @@ pub(super) async fn lock_execution(tx: &mut Tx, act: &ActRef) -> Result<(), crat
 }
 
 /// Loads it all.
-pub(super) async fn load(tx: &mut Tx, act: &ActRef) -> Result<Rows, Error> {
-    let now = tx.db_now().await?;
-    let installation = sqlx::query_as!(
-        InstallationRow,
-        "SELECT generation, frozen, read_only FROM installation"
-    )
-    .fetch_one(&mut **tx)
-    .await
-    .map_err(crate::store::Error::from)?;
-    let execution = execution(tx, act).await?;
+pub(super) async fn load(tx: &mut Tx, id: ExecutionId) -> Result<Rows, Error> {
+    let installation =
+        sqlx::query!(r#"SELECT generation, frozen, read_only, db_now() AS "now!" FROM installation"#)
+            .fetch_one(&mut **tx)
+            .await
+            .map_err(crate::store::Error::from)?;
+    let (now, installation) = (
+        installation.now,
+        InstallationRow {
+            generation: installation.generation,
+            frozen: installation.frozen,
+            read_only: installation.read_only,
+        },
+    );
+    let execution = execution(tx, id).await?;
     let plan = plan(tx, execution.plan_id).await?;
     // Only for look-ups before the bytes are checked: who asked, and where.
     let doc = PlanDoc::open(&plan.doc).ok();
@@ -154,8 +188,8 @@ pub(super) async fn load(tx: &mut Tx, act: &ActRef) -> Result<Rows, Error> {
         Some(id) => target(tx, id).await?,
         None => None,
     };
-    let journal = journal(tx, act).await?;
-    let attempts = attempts(tx, act).await?;
+    let told = told(tx, id).await?;
+    let attempts = attempts(tx, id).await?;
     Ok(Rows {
         now,
         installation,
@@ -166,16 +200,18 @@ pub(super) async fn load(tx: &mut Tx, act: &ActRef) -> Result<Rows, Error> {
         approver,
         requester_identity_person_id,
         target,
-        journal,
+        journal: told.journal,
+        looks: told.looks,
+        requests: told.requests,
         attempts,
     })
 }
 
-async fn execution(tx: &mut Tx, act: &ActRef) -> Result<ExecutionRow, Error> {
+async fn execution(tx: &mut Tx, id: ExecutionId) -> Result<ExecutionRow, Error> {
     let row = sqlx::query!(
-        "SELECT tenant_id, plan_id, approval_id, status, generation, epoch, created_at, started_at
+        "SELECT tenant_id, plan_id, approval_id, status, generation, epoch, journal_length, created_at, started_at
          FROM execution WHERE execution_id = $1",
-        act.execution_id.uuid()
+        id.uuid()
     )
     .fetch_optional(&mut **tx)
     .await
@@ -188,6 +224,7 @@ async fn execution(tx: &mut Tx, act: &ActRef) -> Result<ExecutionRow, Error> {
         status: row.status,
         generation: row.generation,
         epoch: row.epoch,
+        journal_length: row.journal_length,
         created_at: row.created_at,
         started_at: row.started_at,
     })
@@ -245,25 +282,55 @@ async fn target(tx: &mut Tx, id: TargetId) -> Result<Option<TargetRow>, crate::s
     .await?)
 }
 
-async fn journal(tx: &mut Tx, act: &ActRef) -> Result<Vec<JournalEvent>, Error> {
-    let rows = sqlx::query_scalar!(
-        "SELECT event FROM journal WHERE execution_id = $1 ORDER BY seq",
-        act.execution_id.uuid()
+/// What journal, router and people tell of an execution.
+#[derive(Default)]
+struct Told {
+    journal: Vec<Entry>,
+    looks: Vec<LookRow>,
+    requests: Vec<RequestRow>,
+}
+
+/// All of it in one round trip.
+async fn told(tx: &mut Tx, id: ExecutionId) -> Result<Told, Error> {
+    let rows = sqlx::query!(
+        r#"SELECT 'journal' AS "source!", seq AS "number!", event AS "event?", NULL::text AS "verdict?", false AS "flag!"
+             FROM journal WHERE execution_id = $1
+           UNION ALL SELECT 'look', number, NULL, verdict, last FROM look WHERE execution_id = $1
+           UNION ALL SELECT 'request', 0, event, NULL, refused IS NOT NULL FROM execution_request WHERE execution_id = $1
+           ORDER BY 1, 2"#,
+        id.uuid()
     )
     .fetch_all(&mut **tx)
     .await
     .map_err(crate::store::Error::from)?;
-    let read = |bytes: Vec<u8>| {
-        canonical::from_bytes(&bytes)
-            .map_err(|e| Refusal::new("journal_unreadable", format!("an entry of the journal: {e}")).into())
-    };
-    rows.into_iter().map(read).collect()
+    let mut told = Told::default();
+    for row in rows {
+        let event = || -> Result<JournalEvent, Refusal> {
+            canonical::from_bytes(row.event.as_deref().unwrap_or_default())
+                .map_err(|e| Refusal::new("journal_unreadable", format!("an entry of the journal: {e}")))
+        };
+        match row.source.as_str() {
+            "journal" => told.journal.push(Entry {
+                seq: row.number,
+                event: event()?,
+            }),
+            "request" => told.requests.push(RequestRow {
+                event: event()?,
+                refused: row.flag,
+            }),
+            _ => told.looks.push(LookRow {
+                verdict: row.verdict.unwrap_or_default(),
+                last: row.flag,
+            }),
+        }
+    }
+    Ok(told)
 }
 
-async fn attempts(tx: &mut Tx, act: &ActRef) -> Result<Vec<AttemptRow>, Error> {
+async fn attempts(tx: &mut Tx, id: ExecutionId) -> Result<Vec<AttemptRow>, Error> {
     let rows = sqlx::query!(
         "SELECT step, direction, attempt, epoch, status, error_code, prior, result FROM attempt WHERE execution_id = $1",
-        act.execution_id.uuid()
+        id.uuid()
     )
     .fetch_all(&mut **tx)
     .await
@@ -283,6 +350,8 @@ async fn attempts(tx: &mut Tx, act: &ActRef) -> Result<Vec<AttemptRow>, Error> {
             attempt: u32::try_from(row.attempt).unwrap_or(u32::MAX),
             epoch: row.epoch,
             fenced: row.status == "refused" && row.error_code.as_deref() == Some(super::FENCED),
+            not_done: row.status == "failed" && row.error_code.as_deref() == Some(super::NOT_DONE),
+            retryable: answer.as_ref().is_some_and(|answer| answer.retryable),
             status: row.status,
             prior: prior.unwrap_or_default(),
             result: answer.map(|answer| answer.values).unwrap_or_default(),

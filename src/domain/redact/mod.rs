@@ -1,4 +1,5 @@
-//! The one redactor: what leaves a supervisor, a log line or a prompt passes through here.
+//! The one redactor: what leaves a supervisor, every log line, audit event, message to people and word that is kept passes
+//! through here.
 //!
 //! In: raw bytes of a command's output, or any text, and the exact values of the secrets that the job was given.
 //! Out: the same text with every secret replaced by `***`. Always holds: the output does not depend on how the input was
@@ -12,6 +13,9 @@ mod pem;
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
+use super::SecretRef;
 use kubernetes::SecretManifests;
 use pem::PrivateKeys;
 
@@ -65,10 +69,41 @@ impl Redactor {
     /// Redacts a whole text.
     #[must_use]
     pub fn redact_text(&self, text: &str) -> String {
+        if self.exact.is_none() && patterns::is_plain_word(text) {
+            return text.to_owned();
+        }
         let mut stream = self.stream();
         let mut out = stream.push(text.as_bytes());
         out.push_str(&stream.finish());
         out
+    }
+
+    /// Redacts every text of a JSON value. A text under a name that holds a secret goes as a whole, unless it only says where
+    /// the secret is (`vault:…`).
+    #[must_use]
+    pub fn redact_value(&self, value: &Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.redact_text(text)),
+            Value::Array(items) => items.iter().map(|item| self.redact_value(item)).collect(),
+            Value::Object(map) => map
+                .iter()
+                .map(|(name, value)| (self.redact_text(name), self.redact_named(name, value)))
+                .collect(),
+            other => other.clone(),
+        }
+    }
+
+    fn redact_named(&self, name: &str, value: &Value) -> Value {
+        match value {
+            Value::String(text)
+                if !text.is_empty()
+                    && patterns::is_sensitive_name(name)
+                    && text.parse::<SecretRef>().is_err() =>
+            {
+                Value::String(MASK.to_owned())
+            }
+            value => self.redact_value(value),
+        }
     }
 
     /// Starts a stream; bytes that are not UTF-8 come out as U+FFFD.

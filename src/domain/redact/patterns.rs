@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::LazyLock};
 
-use regex::{Captures, Regex};
+use regex::{Captures, Regex, RegexSet};
 
 use super::MASK;
 
@@ -30,6 +30,11 @@ const TOKENS: &[&str] = &[
 /// Last words of a name whose value is secret.
 const NAMES: &str = r"password|passwd|passphrase|pwd|secret|token|api[_-]?key|access[_-]?key(?:[_-]?id)?|secret[_-]?key|private[_-]?key|secret[_-]?id|client[_-]?key[_-]?data|credentials?|authorization";
 
+/// Every pattern that makes [`redact`] change a line.
+static ANY: LazyLock<RegexSet> = LazyLock::new(|| {
+    let all = [&TOKEN, &NAMED, &FLAG, &HEADER, &SCHEME, &URL_PASSWORD, &AWS_ID];
+    RegexSet::new(all.map(|regex| regex.as_str())).expect("constant patterns, compiled in the tests")
+});
 static TOKEN: LazyLock<Regex> = LazyLock::new(|| pattern(&TOKENS.join("|")));
 static NAME: LazyLock<Regex> = LazyLock::new(|| pattern(&format!(r"(?i)^[\w.-]*(?:{NAMES})$")));
 static NAMED: LazyLock<Regex> = LazyLock::new(|| {
@@ -67,8 +72,20 @@ pub(super) fn is_sensitive_name(name: &str) -> bool {
     NAME.is_match(name) && !is_page_token(name)
 }
 
+/// Whether a text is so short and plain that nothing here can match: one word, shorter than any token.
+pub(super) fn is_plain_word(text: &str) -> bool {
+    text.len() < 16
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+}
+
 /// Redacts one line without its line end.
 pub(super) fn redact(line: &str) -> String {
+    // Most lines hold nothing: one pass over all patterns says so.
+    if !ANY.is_match(line) {
+        return line.to_owned();
+    }
     let mut line = Cow::Borrowed(line);
     if AWS_ID.is_match(&line) {
         line = replace(line, &AWS_SECRET, |c| {
