@@ -3,11 +3,13 @@
 mod bench;
 mod ci;
 mod cli;
+mod compose;
 mod coverage;
 mod db;
 mod generate;
 mod kube;
 mod lint;
+mod observability;
 mod policy;
 mod report;
 mod squawk;
@@ -35,6 +37,8 @@ fn main() -> ExitCode {
         Task::Workflows => workflows::run(),
         Task::Gen { check } => generate::run(check),
         Task::Db(command) => db::run(&command),
+        Task::Compose(command) => compose::run(&command),
+        Task::Observability => observability::run(),
         Task::Policy => policy::run(),
         Task::Bench { arguments } => bench::run(&arguments),
     };
