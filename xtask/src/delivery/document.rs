@@ -41,7 +41,8 @@ fn with_table(text: &str, table: &str) -> Result<String> {
 }
 
 fn table(rows: &[Row]) -> String {
-    let mut text = String::from("| | The audit says | Here | Proof | |\n|---|---|---|---|---|\n");
+    let mut text =
+        String::from("| | The audit says | What stands for it | Proof | Where |\n|---|---|---|---|---|\n");
     for row in rows {
         let files: Vec<String> = row.files.iter().map(|file| format!("`{file}`")).collect();
         let here = [row.here.to_owned(), files.join(" ")]

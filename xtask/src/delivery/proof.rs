@@ -112,7 +112,7 @@ fn front_door(command: &str, packages_only: bool) -> Result<()> {
     child
         .current_dir(workspace::root())
         .args(command.split_whitespace());
-    if packages_only && command.starts_with("images ") {
+    if packages_only && is_images(command) {
         child.arg("--packages-only");
     }
     let output = child.stdin(Stdio::null()).output()?;
@@ -125,16 +125,15 @@ fn front_door(command: &str, packages_only: bool) -> Result<()> {
 
 /// Why this machine cannot run a command, when it cannot.
 fn lacking(command: &str, docker: bool, installs: bool) -> Option<String> {
-    let needs_containers = [
-        "images build",
-        "images check",
-        "images reproduce",
-        "compose smoke",
-        "chart pods",
-    ];
-    let needs = needs_containers.iter().any(|prefix| command.starts_with(prefix));
+    let builds = is_images(command) && command != "images lint";
+    let needs = builds || command == "compose smoke" || command == "chart pods";
     (needs && !docker && !installs)
         .then(|| format!("cargo xtask {command} needs Docker, or root on Debian to install podman"))
+}
+
+/// `images` alone builds all and checks all.
+fn is_images(command: &str) -> bool {
+    command.split_whitespace().next() == Some("images")
 }
 
 fn can_install() -> bool {
@@ -171,9 +170,9 @@ mod tests {
     fn what_was_not_run_is_never_passed() {
         const ELSEWHERE: &[Proof] = &[Proof::GitHub("a signature")];
         assert!(matches!(outcome(ELSEWHERE), Outcome::NotRun(_)));
-        const DEAR: &[Proof] = &[Proof::Full("images build")];
+        const DEAR: &[Proof] = &[Proof::Full("images")];
         assert!(matches!(outcome(DEAR), Outcome::NotRun(_)));
-        const BOTH: &[Proof] = &[Proof::Read(|_| Ok(())), Proof::Full("images build")];
+        const BOTH: &[Proof] = &[Proof::Read(|_| Ok(())), Proof::Full("images")];
         assert!(matches!(outcome(BOTH), Outcome::Partly(reasons) if reasons.len() == 1));
     }
 
@@ -191,8 +190,10 @@ mod tests {
 
     #[test]
     fn containers_need_an_engine_or_the_right_to_install_one() {
-        assert!(lacking("images build", false, false).is_some());
-        assert!(lacking("images build", true, false).is_none());
+        assert!(lacking("images", false, false).is_some());
+        assert!(lacking("compose smoke", false, false).is_some());
+        assert!(lacking("images", true, false).is_none());
+        assert!(lacking("images lint", false, false).is_none());
         assert!(lacking("chart lint", false, false).is_none());
     }
 }

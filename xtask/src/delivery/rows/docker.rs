@@ -5,7 +5,7 @@ use super::Row;
 use crate::delivery::checks::dockerfile as check;
 
 const FILE: &[&str] = &["Dockerfile"];
-const HEALTHY: super::Proof = Full("images check");
+const HEALTHY: super::Proof = Full("images");
 const ALPINE: &str = "Debian instead of alpine: one base for all five, docs/adr/0006.";
 
 pub const ROWS: &[Row] = &[
@@ -118,6 +118,6 @@ pub const ROWS: &[Row] = &[
         says: "The gateway's image carries the migrations",
         here: "`carapulse migrate up` is in the one executable.",
         files: &["Dockerfile", "src/cli/migrate.rs"],
-        proofs: &[Full("images check")],
+        proofs: &[Full("images")],
     },
 ];

@@ -31,7 +31,7 @@ pub const ROWS: &[Row] = &[
         files: &["Dockerfile"],
         proofs: &[
             Read(|files| dockerfile::exposes(files, "orchestrator", "8085")),
-            Full("images check"),
+            Full("images"),
         ],
     },
     Row {

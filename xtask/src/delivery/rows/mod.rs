@@ -44,7 +44,7 @@ pub enum Proof {
 }
 
 impl Row {
-    /// In two or three words, for the document.
+    /// Where it can be proved, for the document.
     pub fn standing(&self) -> &'static str {
         let mut here = false;
         let (mut github, mut absent) = (false, false);
@@ -56,9 +56,9 @@ impl Row {
             }
         }
         match (here, github, absent) {
-            (true, false, false) => "proved",
-            (true, true, false) => "part only on GitHub",
-            (true, _, true) => "part not proved",
+            (true, false, false) => "here",
+            (true, true, false) => "here, part only on GitHub",
+            (true, _, true) => "here, part not at all",
             (false, true, _) => "only on GitHub",
             (false, false, _) => "not proved",
         }

@@ -314,7 +314,7 @@ pub const ROWS: &[Row] = &[
         files: E2E,
         proofs: &[
             Read(|files| job_runs(files, "e2e", "compose", &["cargo xtask images build"])),
-            super::Proof::Full("images build"),
+            super::Proof::Full("images"),
         ],
     },
     Row {

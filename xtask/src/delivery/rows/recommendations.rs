@@ -34,7 +34,7 @@ pub const ROWS: &[Row] = &[
         files: &["Dockerfile"],
         proofs: &[
             Read(dockerfile::health_checks_need_no_other_program),
-            Full("images check"),
+            Full("images"),
         ],
     },
     Row {

@@ -10,8 +10,7 @@ pub const ROWS: &[Row] = &[
         here: "Here with buildah and podman, bases stood in for where no registry answers (docs/images.md).",
         files: &["Dockerfile", "docs/images.md"],
         proofs: &[
-            Full("images build"),
-            Full("images check"),
+            Full("images"),
             GitHub("the same from the real bases, for arm64 too"),
         ],
     },
