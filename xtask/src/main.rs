@@ -4,6 +4,7 @@ mod bench;
 mod chart;
 mod ci;
 mod cli;
+mod compose;
 mod coverage;
 mod db;
 mod delivery;
@@ -11,6 +12,7 @@ mod generate;
 mod images;
 mod kube;
 mod lint;
+mod observability;
 mod policy;
 mod release;
 mod report;
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         Task::Workflows => workflows::run(),
         Task::Gen { check } => generate::run(check),
         Task::Db(command) => db::run(&command),
+        Task::Compose(command) => compose::run(&command),
+        Task::Observability => observability::run(),
         Task::Policy => policy::run(),
         Task::Chart(command) => chart::run(&command),
         Task::Images {

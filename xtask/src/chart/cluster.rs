@@ -56,7 +56,7 @@ impl<'a> OnCluster<'a> {
 
     /// A command of kubectl, to be started.
     pub fn kubectl_command(&self, arguments: &[&str]) -> Result<Command> {
-        let mut command = self.session.kubectl()?;
+        let mut command = self.session.kubectl();
         command.args(arguments).stdin(Stdio::null());
         Ok(command)
     }
