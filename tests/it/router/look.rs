@@ -90,7 +90,10 @@ async fn invariant_9_success_is_measured_once_and_nobody_can_wait_until_it_is_a_
     assert_eq!(verdict(&world).await, Verdict::NotMet);
     world.it.doc.verification.assertions[0].value = world.bad.clone();
     world.store_doc().await;
-    assert_eq!((verdict(&world).await, verdict(&world).await), (Verdict::Met, Verdict::Met));
+    assert_eq!(
+        (verdict(&world).await, verdict(&world).await),
+        (Verdict::Met, Verdict::Met)
+    );
     world.it.doc.verification.assertions[0].value = world.good.clone();
     world.store_doc().await;
     world.it.db.advance(Duration::from_secs(3600)).await;
