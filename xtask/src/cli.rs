@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 /// The project's front door. CI calls the same commands that people do.
 #[derive(Debug, Parser)]
@@ -41,7 +41,15 @@ pub enum Task {
         /// Known vulnerabilities too: fetches the advisory database
         #[arg(long)]
         advisories: bool,
+        /// Only the dependencies, which takes seconds
+        #[arg(long)]
+        dependencies: bool,
     },
+    /// Archives, and whether a tag may be released
+    #[command(subcommand)]
+    Release(ReleaseCommand),
+    /// Every row of docs/audit.md: proved, failed, or not run and why
+    Delivery(DeliveryOptions),
     /// Which lines the suite runs; fails below the floor of coverage.toml
     Coverage {
         /// Where summary.md, summary.json and lcov.info go; under the target folder otherwise
@@ -64,12 +72,49 @@ pub enum Task {
     Db(DbCommand),
     /// The policy rules under OPA: format, strict check, tests, fixtures
     Policy,
+    /// The five container images; with no command: build all, then run each one's health check
+    Images {
+        /// This machine reaches package registries only: stand-ins for the bases, and of the command lines what
+        /// docker/tools/local has
+        #[arg(long, global = true)]
+        packages_only: bool,
+        #[command(subcommand)]
+        command: Option<ImagesCommand>,
+    },
     /// Measure beside the machine's own limits: `--only GROUP…`, `--quick`, `--full`, `--json FILE`; `-- --help` says more
     Bench {
         /// For the measuring program
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ImagesCommand {
+    /// Build them, as localhost/carapulse/<role>:dev
+    Build {
+        /// Only these
+        targets: Vec<String>,
+    },
+    /// Start each as it is shipped until its own HEALTHCHECK passes; then their sizes
+    Check {
+        /// Only these
+        targets: Vec<String>,
+    },
+    /// Their sizes against their budgets
+    Size,
+    /// Put into docker/tools/local the command lines that this machine can give
+    Tools,
+    /// Compile the same sources in two folders and compare the executables
+    Reproduce {
+        /// The dependencies as well
+        #[arg(long)]
+        full: bool,
+    },
+    /// Append to the bases' tags the digests that their registry gives
+    Pin,
+    /// What must be true of the Dockerfile; needs no container engine
+    Lint,
 }
 
 #[derive(Debug, Subcommand)]
@@ -111,4 +156,40 @@ pub enum KubeCommand {
         #[arg(required = true, last = true)]
         command: Vec<std::ffi::OsString>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ReleaseCommand {
+    /// Build for one platform and pack it
+    Archive {
+        /// A Rust target triple that this machine can build for
+        #[arg(long)]
+        target: String,
+        /// The folder for the archive
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Whether crate, chart and changelog agree with a tag
+    Check { tag: String },
+    /// One version's part of CHANGELOG.md
+    Notes { version: String },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DeliveryOptions {
+    /// Only what takes seconds or few minutes
+    #[arg(long)]
+    pub quick: bool,
+    /// Only what is read from files: runs no command
+    #[arg(long, conflicts_with = "quick")]
+    pub files: bool,
+    /// Only rows whose id begins with this
+    #[arg(long)]
+    pub only: Option<String>,
+    /// Write the table of docs/audit.md anew and prove nothing
+    #[arg(long)]
+    pub write: bool,
+    /// This machine reaches package registries only: images are built and run as `images --packages-only` does
+    #[arg(long)]
+    pub packages_only: bool,
 }

@@ -6,11 +6,11 @@
 //! all (built aside, then renamed); what cannot be had is named with the reason.
 //! Not here: starting any of them (`kube`, the end-to-end tests).
 
-mod apt;
+pub mod apt;
 mod golang;
 mod manifest;
 mod python;
-mod version;
+pub mod version;
 
 use std::env;
 use std::fs::{self, File};
