@@ -91,7 +91,9 @@ fn raise_floor(floor: f64, measured: f64) -> Result<()> {
 }
 
 fn with_floor(text: &str, floor: f64) -> String {
-    let kept = text.lines().filter(|line| !line.starts_with("# Not measured yet"));
+    let kept = text
+        .lines()
+        .filter(|line| !line.starts_with("# Not measured yet"));
     let lines = kept.map(|line| match line.split_once('=') {
         Some(("lines_percent ", _)) => format!("lines_percent = {floor:.1}\n"),
         _ => format!("{line}\n"),
