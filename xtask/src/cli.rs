@@ -70,6 +70,11 @@ pub enum Task {
     /// The query cache, and the migrations' linter
     #[command(subcommand)]
     Db(DbCommand),
+    /// The Compose files: held to their rules, and brought up for real
+    #[command(subcommand)]
+    Compose(ComposeCommand),
+    /// Dashboards and alert rules: only exported metrics are named, and each alert fires when it should
+    Observability,
     /// The policy rules under OPA: format, strict check, tests, fixtures
     Policy,
     /// The five container images; with no command: build all, then run each one's health check
@@ -123,6 +128,30 @@ pub enum DbCommand {
     Prepare,
     /// The migrations under squawk, the linter for Postgres migrations
     Lint,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ComposeCommand {
+    /// All files and profiles under `docker compose config`, and under the rules of docs/compose.md
+    Config,
+    /// Bring the stack up on this machine's engine and leave it running
+    Up,
+    /// Bring the stack up in a project of its own, play a plan through it, try its networks, and take it down
+    Smoke {
+        /// Leave it running
+        #[arg(long)]
+        keep: bool,
+        /// Where the roles' images are: REGISTRY/ROLE:TAG
+        #[arg(long, default_value = "localhost/carapulse", value_name = "REGISTRY")]
+        registry: String,
+        /// The roles' images' tag
+        #[arg(long, default_value = "dev")]
+        tag: String,
+    },
+    /// Take down what `up` or `smoke --keep` left, with its volumes
+    Down,
+    /// Write compose/compose.digests.yaml: every image by its digest; needs the registries
+    Pin,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,7 @@
 mod bench;
 mod ci;
 mod cli;
+mod compose;
 mod coverage;
 mod db;
 mod delivery;
@@ -10,6 +11,7 @@ mod generate;
 mod images;
 mod kube;
 mod lint;
+mod observability;
 mod policy;
 mod release;
 mod report;
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
         Task::Workflows => workflows::run(),
         Task::Gen { check } => generate::run(check),
         Task::Db(command) => db::run(&command),
+        Task::Compose(command) => compose::run(&command),
+        Task::Observability => observability::run(),
         Task::Policy => policy::run(),
         Task::Images {
             packages_only,
