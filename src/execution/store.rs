@@ -278,9 +278,15 @@ pub(super) async fn insert_evidence(
     Ok(())
 }
 
-pub(super) async fn frozen(tx: &mut Tx) -> Result<bool, Error> {
-    let frozen = sqlx::query_scalar!(r#"SELECT frozen OR read_only AS "frozen!" FROM installation"#);
-    Ok(frozen.fetch_one(&mut **tx).await?)
+/// Why nothing acts forward now: `restored` (the execution is of another generation), `read_only` or `frozen`.
+pub(super) async fn stop_reason(tx: &mut Tx, id: ExecutionId) -> Result<Option<String>, Error> {
+    let reason = sqlx::query_scalar!(
+        "SELECT CASE WHEN e.generation <> i.generation THEN 'restored' WHEN i.read_only THEN 'read_only'
+                     WHEN i.frozen THEN 'frozen' END
+         FROM installation i, execution e WHERE e.execution_id = $1",
+        id.uuid(),
+    );
+    Ok(reason.fetch_one(&mut **tx).await?)
 }
 
 impl From<sqlx::Error> for Error {

@@ -15,7 +15,7 @@ use super::{
     identity::{self, Bearer, Presented},
     problem::{Kind, Problem, REQUEST_ID},
 };
-use crate::domain::{ActorKind, OpCtx, Role};
+use crate::domain::{ActorKind, OpCtx, Role, WritesRefused};
 
 /// What a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +56,20 @@ pub(super) async fn guard(
 ) -> Result<Response, Problem> {
     let (ctx, bearer) = authenticate(&gateway, request.headers()).await?;
     access.permit(&bearer)?;
+    // A delivery is taken in any case: it would be lost, and it changes nothing but our own list of signals.
+    if matches!(access, Access::Least(_)) && !request.method().is_safe() {
+        gateway.gate.check().map_err(refused)?;
+    }
     request.extensions_mut().insert(ctx);
     Ok(next.run(request).await)
+}
+
+fn refused(why: WritesRefused) -> Problem {
+    let kind = match why {
+        WritesRefused::ClockSkew(_) => Kind::ClockSkew,
+        WritesRefused::ReadOnly => Kind::ReadOnly,
+    };
+    Problem::new(kind, why.to_string())
 }
 
 /// Finds the token in the headers. The answer is the same for whatever is wrong with it.

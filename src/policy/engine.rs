@@ -6,7 +6,7 @@
 use std::{
     num::NonZeroU32,
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -28,11 +28,6 @@ const ENTRY_POINT: &str = "data.policy.assistant.v1.result";
 const TIMER: ExecutionTimerConfig = ExecutionTimerConfig {
     limit: Duration::from_millis(200),
     check_interval: NonZeroU32::new(64).expect("not zero"),
-};
-/// The same for the self-test: it asks what the rules say, not how fast, and a busy machine must not keep a role from starting.
-const UNHURRIED: ExecutionTimerConfig = ExecutionTimerConfig {
-    limit: Duration::from_secs(10),
-    ..TIMER
 };
 const MAX_INSTRUCTIONS: usize = 1_000_000;
 
@@ -100,13 +95,27 @@ impl Engine {
     }
 }
 
+/// Asks again when the limit has passed: a machine that is busy while a role starts says nothing about the rules. Rules that
+/// are too slow are so each time.
+fn in_time(decide: impl Fn() -> Decision) -> Decision {
+    let mut tries = 5;
+    loop {
+        let began = Instant::now();
+        let decided = decide();
+        tries -= 1;
+        if tries == 0 || began.elapsed() < TIMER.limit {
+            return decided;
+        }
+    }
+}
+
 impl Compiled {
     fn tested(bundle: &Bundle) -> Result<Self, BundleError> {
         let compiled = Self::compile(bundle)?;
         for canary in canary::all() {
-            let decided = compiled.decide_within(&canary.input, UNHURRIED);
+            let decided = in_time(|| compiled.decide(&canary.input));
             canary.check(&decided)?;
-            let second = interpret(bundle, &canary.input);
+            let second = in_time(|| interpret(bundle, &canary.input));
             if second != decided {
                 let why = format!("the interpreter answers {second:?}, the compiled form {decided:?}");
                 return Err(BundleError::SelfTest {
@@ -141,13 +150,9 @@ impl Compiled {
     }
 
     fn decide(&self, input: &Value) -> Decision {
-        self.decide_within(input, TIMER)
-    }
-
-    fn decide_within(&self, input: &Value, timer: ExecutionTimerConfig) -> Decision {
         let mut vm = RegoVM::new();
         vm.load_program(Arc::clone(&self.program));
-        vm.set_execution_timer_config(Some(timer));
+        vm.set_execution_timer_config(Some(TIMER));
         vm.set_max_instructions(MAX_INSTRUCTIONS);
         vm.set_strict_builtin_errors(false);
         if let Err(error) = vm.set_data(Rego::new_object()) {
@@ -174,7 +179,10 @@ pub fn interpret(bundle: &Bundle, input: &Value) -> Decision {
 
 fn engine_with(bundle: &Bundle) -> Result<regorus::Engine, BundleError> {
     let mut engine = regorus::Engine::new();
-    engine.set_execution_timer_config(UNHURRIED);
+    engine.set_execution_timer_config(ExecutionTimerConfig {
+        limit: Duration::from_secs(2),
+        ..TIMER
+    });
     for (path, text) in bundle.files() {
         engine
             .add_policy(path.to_owned(), text.to_owned())

@@ -36,6 +36,7 @@ pub const fn builtin() -> &'static [Source] {
         "V5__plans_and_approvals",
         "V6__executions",
         "V7__what_a_part_may_say",
+        "V8__restore",
     ]
 }
 
