@@ -124,7 +124,16 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Demo(demo) => return demo::run(&demo).await,
         Command::Audit(audit::Command::List(list)) => return client::audit_list(&cli.client, *list).await,
         Command::Audit(command @ audit::Command::Verify(_)) => return audit::run(&command).await,
-        Command::Client(command) => return client::run(&cli.client, command).await,
+        Command::Client(command) => {
+            let configured = || config::load(cli.config.clone(), cli.set.clone());
+            return client::run(&cli.client, command, &configured).await;
+        }
+        Command::Healthcheck(check) => {
+            if let Some(result) = healthcheck::run_elsewhere(&check).await {
+                return result.map(|()| Exit::Ok);
+            }
+            Command::Healthcheck(check)
+        }
         command => command,
     };
     let config = config::load(cli.config, cli.set)?;

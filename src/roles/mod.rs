@@ -317,4 +317,31 @@ mod tests {
             .collect();
         assert_eq!(holders, [ServeRole::Gateway]);
     }
+
+    /// The chart renders each role's configuration and decides how long its pod may take to end, from a table of its own.
+    #[test]
+    fn the_chart_s_table_of_roles_says_the_same() {
+        let table: serde_json::Value =
+            serde_saphyr::from_str(include_str!("../../chart/files/roles.yaml")).unwrap();
+        assert_eq!(table["drainDeadlineSeconds"], DRAIN_WITHIN.as_secs());
+        assert_eq!(table["roles"].as_object().unwrap().len(), ALL.len());
+        for role in ALL {
+            let (row, needs) = (&table["roles"][role.name()], role.needs());
+            assert_eq!(
+                row["sections"],
+                serde_json::json!(needs.sections),
+                "{}",
+                role.name()
+            );
+            let logins = row["logins"].as_object().unwrap();
+            let password = |role: &DbRole| format!("db_{}_password", &role.name()["carapulse_".len()..]);
+            let expected: Vec<String> = needs.databases.iter().map(password).collect();
+            assert!(logins.values().eq(&expected), "{}: {logins:?}", role.name());
+            let settings = row["settings"].to_string();
+            for secret in needs.secrets {
+                let reference = format!("\"file:secrets/{secret}\"");
+                assert!(settings.contains(&reference), "{}: {secret}", role.name());
+            }
+        }
+    }
 }

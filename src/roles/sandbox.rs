@@ -42,6 +42,8 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         sealing_key: SealingKey::from_seed(&sealing)?,
         local: LocalConfig {
             profile: profile(settings.profile),
+            max_jobs: jobs_at_a_time(settings.profile),
+            max_wait_secs: MAX_WAIT_SECS,
             ..LocalConfig::default().with_tool_dirs(settings.tool_dirs)
         },
         mounts: settings.mounts,
@@ -49,6 +51,17 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     });
     let health = Health::new(&parts.lifecycle);
     listen(parts, "sandbox", settings.http_addr, health, router(server)).await
+}
+
+/// Below what the router allows for it beyond a job's own time.
+const MAX_WAIT_SECS: u32 = 90;
+
+/// In profile `pod` jobs share a user and see each other's processes: there is never a second one.
+fn jobs_at_a_time(set: SandboxProfile) -> usize {
+    match set {
+        SandboxProfile::Pod => 1,
+        SandboxProfile::Auto | SandboxProfile::Ns => LocalConfig::default().max_jobs,
+    }
 }
 
 const fn profile(set: SandboxProfile) -> Profile {

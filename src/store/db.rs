@@ -82,6 +82,12 @@ impl Address {
         Self(url)
     }
 
+    /// The database named in it, as it is written there.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        self.0.path().trim_start_matches('/')
+    }
+
     /// The user named in it, if any.
     #[must_use]
     pub fn user(&self) -> Option<&str> {

@@ -19,6 +19,7 @@ mod tools;
 use clap::{Args, Subcommand};
 
 use super::Exit;
+use crate::config::Config;
 use http::Api;
 use output::{Format, Output};
 
@@ -75,10 +76,14 @@ pub enum Command {
 }
 
 /// Runs a client command.
-pub async fn run(common: &Common, command: Command) -> anyhow::Result<Exit> {
+pub async fn run(
+    common: &Common,
+    command: Command,
+    configured: &dyn Fn() -> anyhow::Result<Config>,
+) -> anyhow::Result<Exit> {
     let output = Output::new(common);
     match command {
-        Command::Token(command) => token::run(&output, command).await,
+        Command::Token(command) => token::run(&output, command, configured).await,
         Command::Plan(command) => plan::run(&Api::connect(common)?, &output, command).await,
         Command::Exec(command) => exec::run(&Api::connect(common)?, &output, command).await,
         Command::Evidence(command) => exec::evidence(&Api::connect(common)?, command).await,

@@ -3,6 +3,7 @@
 //! Always holds: what is there is kept; a key is made once. A file a way of running it: without one, a single
 //! configuration for one machine; with one, a folder a service, which holds what that service may know and nothing else.
 
+mod chart;
 mod compose;
 mod files;
 mod roles;
@@ -27,6 +28,8 @@ pub struct Init {
     /// How it will run; without it, on this machine
     #[arg(long = "for", value_name = "WAY", value_enum)]
     way: Option<Way>,
+    #[command(flatten)]
+    installation: chart::Installation,
 }
 
 /// A way of running it that needs files of its own.
@@ -34,6 +37,8 @@ pub struct Init {
 pub enum Way {
     /// Docker Compose: a folder a service, to be mounted into it
     Compose,
+    /// The Helm chart: a Secret a role, as manifests and as values
+    Chart,
 }
 
 pub(super) fn run(init: &Init) -> anyhow::Result<()> {
@@ -45,6 +50,7 @@ pub(super) fn run(init: &Init) -> anyhow::Result<()> {
     match init.way {
         None => one_machine(init),
         Some(Way::Compose) => compose::write(&init.folder, &secrets),
+        Some(Way::Chart) => chart::write(&init.folder, &secrets, &init.installation),
     }
 }
 
@@ -145,6 +151,7 @@ mod tests {
         let init = Init {
             folder: folder.path().join("new"),
             way: None,
+            installation: chart::Installation::default(),
         };
         run(&init).unwrap();
         let file = init.folder.join("carapulse.toml");
