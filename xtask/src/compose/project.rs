@@ -178,7 +178,7 @@ impl Project {
     }
 
     fn need_roles(&self) -> Result<()> {
-        for role in ["gateway", "tool-router", "orchestrator", "sandbox"] {
+        for role in ["gateway", "tool-router", "orchestrator", "agent", "sandbox"] {
             let image = self.image(role);
             if !self.engine.has_image(&image) {
                 bail!("{image} is not there: `cargo xtask images build` makes it");
