@@ -32,6 +32,20 @@ fn pods(objects: &[Value]) -> impl Iterator<Item = (&Value, &Value)> {
     owners.filter_map(|owner| Some((owner, owner.pointer("/spec/template/spec")?)))
 }
 
+/// The product's own containers; what an operator puts beside them is the operator's.
+fn own_containers<'a>(owner: &Value, pod: &'a Value) -> Result<Vec<&'a Value>> {
+    let own = |container: &&Value| {
+        container["image"]
+            .as_str()
+            .is_some_and(|image| image.contains("carapulse/"))
+    };
+    let found: Vec<&Value> = containers(pod).filter(own).collect();
+    if found.is_empty() {
+        bail!("{} runs no image of the product", name(owner));
+    }
+    Ok(found)
+}
+
 fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
     ["containers", "initContainers"]
         .into_iter()
@@ -40,7 +54,7 @@ fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
 
 pub fn probes(objects: &[Value]) -> Result<()> {
     for (owner, pod) in pods(objects).filter(|(owner, _)| owner["kind"] != "Job") {
-        for container in pod["containers"].as_array().into_iter().flatten() {
+        for container in own_containers(owner, pod)? {
             for probe in ["livenessProbe", "readinessProbe"] {
                 if !container[probe].is_object() {
                     bail!("{} has no {probe}", name(owner));
@@ -82,7 +96,7 @@ pub fn confined(objects: &[Value]) -> Result<()> {
 
 pub fn tmp(objects: &[Value]) -> Result<()> {
     for (owner, pod) in pods(objects) {
-        for container in containers(pod) {
+        for container in own_containers(owner, pod)? {
             let mounts = container["volumeMounts"].as_array().into_iter().flatten();
             let mount = mounts.clone().find(|mount| mount["mountPath"] == "/tmp");
             let volume = mount.and_then(|mount| {
@@ -281,6 +295,7 @@ spec:
       securityContext: { runAsNonRoot: true, runAsUser: 10001, fsGroup: 10001, seccompProfile: { type: RuntimeDefault } }
       containers:
         - name: gateway
+          image: ghcr.io/carapulse/carapulse/gateway:0.1.0
           livenessProbe: { httpGet: {} }
           readinessProbe: { httpGet: {} }
           securityContext:
@@ -335,6 +350,12 @@ rules: [{ resources: [pods], verbs: [get, list, watch] }]
     #[test]
     fn a_workload_without_probes_is_found() {
         finds(probes, DEPLOYMENT, "livenessProbe", "noProbe");
+        finds(
+            probes,
+            DEPLOYMENT,
+            "ghcr.io/carapulse/carapulse/gateway",
+            "elsewhere/proxy",
+        );
         finds(probes, DEPLOYMENT, "readinessProbe: { httpGet: {} }", "other: 1");
     }
 
