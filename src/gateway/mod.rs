@@ -9,6 +9,7 @@ pub mod access;
 pub mod cursor;
 pub mod idempotency;
 pub mod identity;
+mod opened;
 pub mod page;
 pub mod problem;
 mod refusals;

@@ -32,6 +32,8 @@ pub struct Bearer {
     pub actor: Actor,
     /// The webhook source that it may deliver; only for source tokens.
     pub source: Option<String>,
+    /// The person who answers for it; only for tokens of services.
+    pub owner_person_id: Option<PersonId>,
 }
 
 /// A token to be made.
@@ -254,6 +256,7 @@ struct LiveRow {
     kind: String,
     identity_id: Option<uuid::Uuid>,
     person_id: Option<uuid::Uuid>,
+    owner_person_id: Option<uuid::Uuid>,
     source: Option<String>,
 }
 
@@ -275,6 +278,7 @@ impl LiveRow {
                 token_id: Some(self.token_id),
             },
             source: self.source,
+            owner_person_id: self.owner_person_id.map(Into::into),
         })
     }
 }
