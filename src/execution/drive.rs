@@ -103,8 +103,10 @@ impl Driver {
         let before = loaded.state.clone();
         let mut events = Vec::new();
         take_news(&mut tx, ctx, &mut loaded, news, &mut events).await?;
-        take_requests(&mut tx, ctx, &mut loaded, &mut events).await?;
-        check_limits(&mut tx, &mut loaded, &mut events).await?;
+        if loaded.asked {
+            take_requests(&mut tx, ctx, &mut loaded, &mut events).await?;
+        }
+        check_limits(&mut loaded, &mut events);
         let then = decide(&mut tx, ctx, epoch, &mut loaded, &mut events).await?;
         if !events.is_empty() {
             store::advance(&mut tx, &loaded, epoch, &events).await?;
@@ -271,14 +273,14 @@ async fn take_requests(
 }
 
 /// The plan's duration bounds forward acts; a freeze suspends them.
-async fn check_limits(tx: &mut Tx, loaded: &mut Loaded, events: &mut Vec<JournalEvent>) -> Result<(), Error> {
+fn check_limits(loaded: &mut Loaded, events: &mut Vec<JournalEvent>) {
     if loaded.state.phase != Phase::Forward || running(&loaded.state) {
-        return Ok(());
+        return;
     }
     let limit = TimeDelta::seconds(i64::from(loaded.doc.constraints.max_duration_secs));
     if loaded.started_at.is_some_and(|start| loaded.now - start > limit) {
         push(loaded, events, JournalEvent::DeadlinePassed);
-    } else if store::frozen(tx).await? {
+    } else if loaded.frozen {
         push(
             loaded,
             events,
@@ -287,7 +289,6 @@ async fn check_limits(tx: &mut Tx, loaded: &mut Loaded, events: &mut Vec<Journal
             },
         );
     }
-    Ok(())
 }
 
 async fn decide(

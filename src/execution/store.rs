@@ -28,6 +28,10 @@ pub(super) struct Loaded {
     pub started_at: Option<DateTime<Utc>>,
     pub verifying_since: Option<DateTime<Utc>>,
     pub now: DateTime<Utc>,
+    /// Nothing acts forward now.
+    pub frozen: bool,
+    /// Somebody has asked something of it that is not answered.
+    pub asked: bool,
 }
 
 /// What a person asked of an execution.
@@ -68,7 +72,10 @@ pub(super) async fn lock(tx: &mut Tx, id: ExecutionId, epoch: i64) -> Result<Opt
     let row = sqlx::query!(
         r#"UPDATE execution e SET epoch = $2 FROM plan p
            WHERE e.execution_id = $1 AND e.epoch <= $2 AND e.completed_at IS NULL AND p.plan_id = e.plan_id
-           RETURNING e.state, e.journal_length, e.started_at, e.verifying_since, p.doc, p.digest, db_now() AS "now!""#,
+           RETURNING e.state, e.journal_length, e.started_at, e.verifying_since, p.doc, p.digest, db_now() AS "now!",
+             (SELECT frozen OR read_only FROM installation) AS "frozen!",
+             EXISTS (SELECT 1 FROM execution_request r
+               WHERE r.tenant_id = e.tenant_id AND r.execution_id = e.execution_id AND r.applied_at IS NULL) AS "asked!""#,
         id.uuid(),
         epoch,
     )
@@ -93,6 +100,8 @@ pub(super) async fn lock(tx: &mut Tx, id: ExecutionId, epoch: i64) -> Result<Opt
         started_at: row.started_at,
         verifying_since: row.verifying_since,
         now: row.now,
+        frozen: row.frozen,
+        asked: row.asked,
     }))
 }
 
@@ -286,11 +295,6 @@ pub(super) async fn evidence_kinds(tx: &mut Tx, id: ExecutionId) -> Result<Vec<S
         Verdict::Unknown.as_str(),
     );
     Ok(kinds.fetch_all(&mut **tx).await?)
-}
-
-pub(super) async fn frozen(tx: &mut Tx) -> Result<bool, Error> {
-    let frozen = sqlx::query_scalar!(r#"SELECT frozen OR read_only AS "frozen!" FROM installation"#);
-    Ok(frozen.fetch_one(&mut **tx).await?)
 }
 
 impl From<sqlx::Error> for Error {

@@ -183,11 +183,12 @@ impl DecisionRow {
 }
 
 /// Keeps a decision with its exact question and answer, in a statement of its own.
-pub async fn insert_decision(tx: &mut Tx, row: DecisionRow) -> Result<(), Error> {
+pub async fn insert_decision(tx: &mut Tx, row: DecisionRow) -> Result<DecisionId, Error> {
+    let id = DecisionId::from(row.decision_id);
     sqlx::query!(r#"SELECT keep_decision($1) AS "kept: ()""#, row as _)
         .execute(&mut **tx)
         .await?;
-    Ok(())
+    Ok(id)
 }
 
 /// A stored decision.

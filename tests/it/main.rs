@@ -21,6 +21,7 @@ mod notify;
 mod plan;
 mod policy;
 mod roles;
+mod round_trips;
 mod router;
 mod serve;
 mod store;

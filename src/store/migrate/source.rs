@@ -35,6 +35,7 @@ pub const fn builtin() -> &'static [Source] {
         "V4__intake_and_diagnosis",
         "V5__plans_and_approvals",
         "V6__executions",
+        "V7__faces",
     ]
 }
 
