@@ -20,6 +20,7 @@ pub mod plan;
 pub mod policy;
 pub mod roles;
 pub mod sandbox;
+pub mod shadow;
 pub mod store;
 pub mod tools;
 pub mod verify;

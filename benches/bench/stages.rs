@@ -222,7 +222,8 @@ fn source(_: &Db) -> anyhow::Result<OpCtx> {
     let actor = Actor {
         kind: ActorKind::Source,
         role: Role::Source,
-        ..Actor::system("alertmanager")
+        name: "alertmanager".to_owned(),
+        ..Actor::system("bench")
     };
     Ok(OpCtx::new(actor, "default".parse()?, "bench"))
 }

@@ -17,5 +17,5 @@ pub use approved::{Approved, consume};
 pub use decide::{Granted, deny, grant, revoke};
 pub use duties::{Refused, may_approve};
 pub use error::{Error, record_refusal};
-pub use request::{EXPIRY_JOB, expire_due, request};
+pub use request::{EXPIRY_JOB, expire_due, find_lost, request};
 pub use store::{Approval, ApprovalStatus};

@@ -119,3 +119,8 @@ pub async fn expire_due(tx: &mut Tx, ctx: &OpCtx) -> Result<(u32, Option<i64>), 
     tracing::debug!(tenant = %ctx.tenant, count, "expired approvals");
     Ok((count, store::next_due_secs(tx).await?))
 }
+
+/// Gives the tenant's open requests that nothing would end a job again; says how many these were.
+pub async fn find_lost(tx: &mut Tx) -> Result<u64, Error> {
+    Ok(store::insert_lost_jobs(tx).await?)
+}

@@ -215,7 +215,7 @@ pub async fn list_of_plan(tx: &mut Tx, plan_id: PlanId) -> Result<Vec<Approval>,
 
 /// A plan and all requests of it, oldest first, in one statement.
 pub async fn plan_with_requests(tx: &mut Tx, plan_id: PlanId) -> Result<(Stored, Vec<Approval>), plans::Error> {
-    // A plan has no more than one open request and ends with its first, so that its bytes come once.
+    // Its bytes come once for each request; more than one are rare.
     let rows = sqlx::query!(
         r#"SELECT p.status, p.doc_version, p.doc, p.digest, p.created_at, p.updated_at,
              a.approval_id AS "approval_id?", a.digest AS "asked_for?", a.tier AS "tier?", a.status AS "approval_status?",
@@ -229,29 +229,28 @@ pub async fn plan_with_requests(tx: &mut Tx, plan_id: PlanId) -> Result<(Stored,
     .await?;
     let (mut plan, mut approvals) = (None, Vec::new());
     for row in rows {
-        if let (Some(id), Some(asked_for), Some(tier_text), Some(status), Some(requested_at), Some(expires_at)) = (
-            row.approval_id,
-            row.asked_for,
-            row.tier,
-            row.approval_status,
-            row.requested_at,
-            row.expires_at,
-        ) {
-            let digest = Digest::from_slice(&asked_for);
-            approvals.push(Approval {
-                approval_id: id.into(),
+        let status = row.approval_status.as_deref().map(str::parse).transpose()?;
+        let tier = row.tier.as_deref().map(tier).transpose()?;
+        let digest = row.asked_for.as_deref().map(|bytes| {
+            Digest::from_slice(bytes).ok_or_else(|| Error::Corrupt("approval.digest".to_owned()))
+        });
+        let digest = digest.transpose()?;
+        let approval = || {
+            Some(Approval {
+                approval_id: row.approval_id?.into(),
                 plan_id,
-                digest: digest.ok_or_else(|| Error::Corrupt("approval.digest".to_owned()))?,
-                tier: tier(&tier_text)?,
-                status: status.parse()?,
-                requested_at,
-                expires_at,
-                expired: row.expired.unwrap_or(true),
+                digest: digest?,
+                tier: tier?,
+                status: status?,
+                requested_at: row.requested_at?,
+                expires_at: row.expires_at?,
+                expired: row.expired?,
                 decided_at: row.decided_at,
                 decided_by: row.decided_by,
                 note: row.note,
-            });
-        }
+            })
+        };
+        approvals.extend(approval());
         plan = Some(PlanRow {
             status: row.status,
             doc_version: row.doc_version,
@@ -375,6 +374,19 @@ pub(super) async fn next_due_secs(tx: &mut Tx) -> Result<Option<i64>, Error> {
     .fetch_one(&mut **tx)
     .await?;
     Ok(secs.map(|secs| secs.max(1)))
+}
+
+/// Gives every open request that has no job to end it its job again.
+pub(super) async fn insert_lost_jobs(tx: &mut Tx) -> Result<u64, Error> {
+    let found = sqlx::query!(
+        "INSERT INTO job (job_id, kind, tenant_id, subject, due_at)
+         SELECT gen_random_uuid(), $1, a.tenant_id, a.approval_id, a.expires_at + interval '1 second' FROM approval a
+         WHERE a.tenant_id = current_tenant() AND a.status IN ('pending', 'granted')
+           AND NOT EXISTS (SELECT 1 FROM job j WHERE j.kind = $1 AND j.tenant_id = a.tenant_id AND j.subject = a.approval_id)
+         ON CONFLICT DO NOTHING",
+        super::EXPIRY_JOB,
+    );
+    Ok(found.execute(&mut **tx).await?.rows_affected())
 }
 
 /// Generation of the installation: raised by a restore, which voids every signature of before.

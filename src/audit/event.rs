@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::{Error, EventRow, leaf, store};
 use crate::{
-    domain::{Actor, EventId, ExecutionId, OpCtx, PlanId, TenantId, canonical},
+    domain::{Actor, EventId, ExecutionId, OpCtx, PlanId, TenantId, canonical, redact::Redactor},
     store::Tx,
 };
 
@@ -176,7 +176,8 @@ fn made(tx: &Tx, ctx: &OpCtx, event: &Event) -> Result<(EventId, EventRow), Erro
 
 fn body_of(ctx: &OpCtx, event: &Event) -> Result<Body, Error> {
     let details = match &event.details {
-        Value::Object(_) => normalised(&event.details),
+        // The one place through which everything that is recorded goes.
+        Value::Object(_) => normalised(&Redactor::new().redact_value(&event.details)),
         Value::Null => json!({}),
         _ => return Err(Error::DetailsObject),
     };
@@ -200,10 +201,11 @@ fn body_of(ctx: &OpCtx, event: &Event) -> Result<Body, Error> {
     })
 }
 
-/// Strings in normal form C: a stranger's text must not be able to keep an event from being recorded.
+/// Strings in normal form C and without U+0000, which the database has not: a stranger's text must not be able to keep an event
+/// from being recorded.
 fn normalised(value: &Value) -> Value {
     match value {
-        Value::String(text) => Value::String(text.nfc().collect()),
+        Value::String(text) => Value::String(text.replace('\0', "\u{fffd}").nfc().collect()),
         Value::Array(items) => items.iter().map(normalised).collect(),
         Value::Object(map) => map
             .iter()
@@ -236,6 +238,16 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("plan_id"), "{text}");
+    }
+
+    #[test]
+    fn invariant_11_no_secret_gets_into_a_body_and_no_text_keeps_it_from_being_read() {
+        let note = concat!("use ghp_", "0123456789abcdefghijklmnopqrstuvwxyzAB\0 today");
+        let details =
+            json!({"note": note, "deep": [{"password": "hunter2", "credential": "file:secrets/git"}]});
+        let body = body_of(&ctx(), &Event::new("plan.create", details)).expect("body");
+        let expected = json!({"note": "use ***\u{fffd} today", "deep": [{"password": "***", "credential": "file:secrets/git"}]});
+        assert_eq!(body.details, expected);
     }
 
     #[test]

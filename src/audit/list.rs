@@ -64,7 +64,7 @@ pub struct Recorded {
     pub position: u64,
     /// When the database took it.
     pub recorded_at: DateTime<Utc>,
-    /// What was recorded, as it was hashed.
+    /// What was recorded, as it was hashed; of an event that does not read, what its columns say (version 0).
     #[serde(flatten)]
     pub body: Body,
 }

@@ -22,7 +22,7 @@ use store::Row;
 
 use crate::{
     domain::{Digest, TenantId},
-    store::Db,
+    store::{Db, tenant},
 };
 
 /// Positions looked at in one go.
@@ -69,7 +69,7 @@ impl LogReport {
 pub async fn verify_log(db: &Db, keys: &[VerifierKey], published: &[Vec<u8>]) -> Result<LogReport, Error> {
     let mut tx = db.begin_global().await?;
     let head = log::head(&mut tx).await?;
-    let tenants = store::tenants(&mut tx).await?;
+    let tenants = tenant::list(&mut tx).await?;
     tx.commit().await?;
     let mut sweep = Sweep {
         db,

@@ -2,8 +2,9 @@
 
 use crate::{
     cli::{Exit, Failure},
-    config::{Config, Database, Objects, SandboxChoice, ToolRouter},
-    domain::SystemClock,
+    config::{Config, Database, Objects, Policy, SandboxChoice, ToolRouter},
+    domain::{Digest, SystemClock},
+    policy::{Bundle, store as policies},
     roles::database::{self, ServerInUse},
     sandbox::{self, LayerState, LocalConfig},
     store::{Address, Db, DbRole, migrate},
@@ -39,9 +40,12 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
     for warning in super::config::warnings(config) {
         tell("config", Finding::Warning(warning));
     }
-    check_database(config, &mut tell).await;
+    let active = check_database(config, &mut tell).await;
     tell("objects", check_objects(config).await);
     check_sandbox(config, &mut tell).await;
+    if let Some(finding) = check_shadow(config, active).await {
+        tell("shadow", finding);
+    }
     match failures {
         0 => Ok(()),
         1 => Err(Failure::of(Exit::Failed, "one check failed")),
@@ -49,13 +53,14 @@ pub(super) async fn run(config: &Config) -> anyhow::Result<()> {
     }
 }
 
-async fn check_database(config: &Config, tell: &mut impl FnMut(&str, Finding)) {
+/// Answers with the active policy bundle, when there is one.
+async fn check_database(config: &Config, tell: &mut impl FnMut(&str, Finding)) -> Option<Digest> {
     let found = match config.get::<Database>() {
         Ok(database) => database::configured(config, &database, DbRole::Gateway),
-        Err(_) => return,
+        Err(_) => return None,
     };
     match found {
-        Ok(Some(address)) => look_into(&address, tell).await,
+        Ok(Some(address)) => return look_into(&address, tell).await,
         Ok(None) if !database::own_exists(config) => {
             let text = format!(
                 "our own, which `carapulse serve` makes in {}",
@@ -65,26 +70,41 @@ async fn check_database(config: &Config, tell: &mut impl FnMut(&str, Finding)) {
         }
         Ok(None) => match database::borrow_own(config).await {
             Ok(ServerInUse { address, server }) => {
-                look_into(&address.with_user(DbRole::Gateway.name(), None), tell).await;
+                let active = look_into(&address.with_user(DbRole::Gateway.name(), None), tell).await;
                 if let Err(error) = server.stop().await {
                     tell("database", Finding::Warning(error.to_string()));
                 }
+                return active;
             }
             Err(error) => tell("database", Finding::Failed(format!("{error:#}"))),
         },
         Err(error) => tell("database", Finding::Failed(format!("{error:#}"))),
     }
+    None
 }
 
-async fn look_into(address: &Address, tell: &mut impl FnMut(&str, Finding)) {
+async fn look_into(address: &Address, tell: &mut impl FnMut(&str, Finding)) -> Option<Digest> {
     let db = match Db::open(address, DbRole::Gateway, 1).await {
         Ok(db) => db,
-        Err(error) => return tell("database", Finding::Failed(format!("{address}: {error}"))),
+        Err(error) => {
+            tell("database", Finding::Failed(format!("{address}: {error}")));
+            return None;
+        }
     };
     tell("database", Finding::Ok(address.to_string()));
     tell("schema", schema(&db).await);
     tell("clock", clock(&db).await);
+    // An unreadable pointer is what a schema that is behind looks like, which was told above.
+    let active = active_bundle(&db).await.ok().flatten();
     db.close().await;
+    active
+}
+
+async fn active_bundle(db: &Db) -> Result<Option<Digest>, policies::Error> {
+    let mut tx = db.begin_global().await?;
+    let active = policies::active(&mut tx).await?;
+    tx.commit().await?;
+    Ok(active.map(|active| active.digest))
 }
 
 async fn schema(db: &Db) -> Finding {
@@ -109,6 +129,30 @@ async fn clock(db: &Db) -> Finding {
         Ok(skew) => Finding::Ok(format!("{skew} ms from the database's")),
         Err(error) => Finding::Failed(error.to_string()),
     }
+}
+
+/// Whether OPA answers, and from the bundle that is active (before the first start: the one that will be). Decisions do
+/// not need it, so that nothing here is a failure.
+async fn check_shadow(config: &Config, active: Option<Digest>) -> Option<Finding> {
+    let policy: Policy = config.get().ok()?;
+    let (url, opa) = (policy.shadow_url.clone()?, policy.shadow().ok()??);
+    let wanted = active.unwrap_or_else(|| Bundle::builtin().digest());
+    Some(match opa.ask(b"{}").await {
+        Err(error) => Finding::Warning(format!("{url}: {error}: decisions are not compared")),
+        Ok(answer) if answer.revisions.contains(&wanted.to_string()) => {
+            Finding::Ok(format!("{url} serves the active bundle {wanted}"))
+        }
+        Ok(answer) => {
+            let served = if answer.revisions.is_empty() {
+                "a bundle without a revision".to_owned()
+            } else {
+                answer.revisions.join(", ")
+            };
+            Finding::Warning(format!(
+                "{url} serves {served}, but {wanted} is active: `carapulse policy export` writes that one"
+            ))
+        }
+    })
 }
 
 /// The layers that actions would run in here. With the sandbox elsewhere, its own machine has to be asked.

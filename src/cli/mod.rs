@@ -17,6 +17,7 @@ pub mod exit;
 mod healthcheck;
 mod init;
 mod migrate;
+mod policy;
 mod postgres;
 mod serve;
 
@@ -54,6 +55,9 @@ enum Command {
     /// Prove evidence and the audit log
     #[command(subcommand)]
     Audit(audit::Command),
+    /// The rules by which decisions are made
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Check or print the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -106,6 +110,10 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     let command = match cli.command {
         Command::Init(init) => return init::run(&init).map(|()| Exit::Ok),
         Command::Postgres(command) => return postgres::run(command).await.map(|()| Exit::Ok),
+        Command::Policy(policy::Command::Manifest) => {
+            policy::manifest();
+            return Ok(Exit::Ok);
+        }
         Command::Demo(demo) => return demo::run(&demo).await,
         Command::Audit(audit::Command::List(list)) => return client::audit_list(&cli.client, *list).await,
         Command::Audit(command) => return audit::run(&command).await,
@@ -120,6 +128,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Serve(serve) => serve::run(serve, config).await?,
         Command::Migrate(command) => migrate::run(&command, &config).await?,
         Command::Config(command) => config::run(command, &config)?,
+        Command::Policy(command) => policy::run(&command, &config).await?,
         Command::Doctor => doctor::run(&config).await?,
         Command::Healthcheck(check) => healthcheck::run(&check, &config).await?,
         Command::Demo(_)

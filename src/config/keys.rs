@@ -172,14 +172,27 @@ impl Secrets {
         Ok(made)
     }
 
+    /// Keeps `text` under `name`, unless something is kept there already. Answers whether it was made.
+    ///
+    /// # Errors
+    /// [`KeyError::Io`].
+    pub fn keep(&self, name: &str, text: &SecretString) -> Result<bool, KeyError> {
+        self.write_new(name, text, 0o600)
+    }
+
+    /// A password nobody knows. It goes into addresses and command lines: letters and digits only, and not more of them
+    /// than an S3 key may have.
+    #[must_use]
+    pub fn new_password() -> SecretString {
+        SecretString::from(hex::encode(rand::random::<[u8; 20]>()))
+    }
+
     fn make(&self, name: &str, kind: Kind) -> Result<bool, KeyError> {
-        let random: [u8; 32] = rand::random();
         let text = match kind {
-            // A password goes into addresses and command lines: letters and digits only.
-            Kind::Password => hex::encode(random),
-            Kind::Ed25519 | Kind::X25519 => STANDARD.encode(random),
+            Kind::Password => Self::new_password(),
+            Kind::Ed25519 | Kind::X25519 => SecretString::from(STANDARD.encode(rand::random::<[u8; 32]>())),
         };
-        let made = self.write_new(name, &SecretString::from(text), 0o600)?;
+        let made = self.write_new(name, &text, 0o600)?;
         if kind == Kind::Password {
             return Ok(made);
         }

@@ -132,6 +132,7 @@ impl Config {
             sandbox: self.get()?,
             notify: self.get()?,
             brake: self.get()?,
+            policy: self.get()?,
         })
     }
 
@@ -262,7 +263,7 @@ impl Config {
     }
 }
 
-const TOP_LEVEL: [&str; 11] = [
+const TOP_LEVEL: [&str; 12] = [
     "data_dir",
     "log",
     "database",
@@ -274,6 +275,7 @@ const TOP_LEVEL: [&str; 11] = [
     "sandbox",
     "notify",
     "brake",
+    "policy",
 ];
 
 /// `CARAPULSE_GATEWAY__HTTP_ADDR` → `gateway.http_addr`; other variables of that prefix are no settings.

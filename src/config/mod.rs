@@ -18,6 +18,7 @@ mod log;
 mod notify;
 mod objects;
 mod orchestrator;
+mod policy;
 mod sandbox;
 mod secret;
 mod tool_router;
@@ -34,9 +35,10 @@ pub use log::{Log, LogFormat};
 pub use notify::Notify;
 pub use objects::{Objects, S3Section};
 pub use orchestrator::Orchestrator;
+pub use policy::Policy;
 pub use sandbox::{Sandbox, SandboxProfile};
 pub use secret::{SecretError, resolve};
-pub use tool_router::{SandboxChoice, ToolRouter};
+pub use tool_router::{Egress, SandboxChoice, ToolRouter};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -88,4 +90,6 @@ pub struct Document {
     pub notify: Notify,
     /// How much may happen on its own.
     pub brake: Brake,
+    /// What watches policy's decisions.
+    pub policy: Policy,
 }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ListenAddr, Section};
-use crate::domain::SecretRef;
+use crate::{domain::SecretRef, sandbox::HostPort};
 
 /// Carrying out actions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,7 +45,20 @@ pub enum SandboxChoice {
         public_key: String,
         /// The public key that verifies its answers: base64, or where that is.
         signing_public_key: String,
+        /// The way out of its jobs. Without it, actions that need the network are refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        egress: Option<Egress>,
     },
+}
+
+/// The proxy through which jobs of a remote sandbox reach what their target names, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Egress {
+    /// Where the router listens for it.
+    pub listen_addr: ListenAddr,
+    /// Under which `host:port` the sandbox finds it.
+    pub advertised: String,
 }
 
 impl Default for ToolRouter {
@@ -66,6 +79,36 @@ impl Section for ToolRouter {
     const NAME: &'static str = "tool_router";
 
     fn check(&self) -> Result<(), (&'static str, String)> {
+        if let SandboxChoice::Remote {
+            egress: Some(egress), ..
+        } = &self.sandbox
+            && egress.advertised.parse::<HostPort>().is_err()
+        {
+            let problem = format!("`{}`: expected HOST:PORT", egress.advertised);
+            return Err(("sandbox.egress.advertised", problem));
+        }
         super::sandbox::check_tool_dirs(&self.tool_dirs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_out_of_a_remote_sandbox_has_a_host_and_a_port() {
+        let with = |advertised: &str| -> ToolRouter {
+            toml::from_str(&format!(
+                "sandbox = {{ kind = \"remote\", url = \"http://sandbox:8091\", public_key = \"a\", signing_public_key = \"b\", \
+                 egress = {{ listen_addr = \":8083\", advertised = \"{advertised}\" }} }}"
+            ))
+            .expect("TOML")
+        };
+        assert_eq!(with("tool-router:8083").check(), Ok(()));
+        for wrong in ["tool-router", ":8083", "http://tool-router:8083", "tool-router:0"] {
+            let (key, problem) = with(wrong).check().expect_err(wrong);
+            assert_eq!(key, "sandbox.egress.advertised");
+            assert!(problem.contains(wrong), "{problem}");
+        }
     }
 }

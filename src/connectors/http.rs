@@ -46,17 +46,22 @@ pub struct Http {
 
 /// What all clients share: reading the machine's root certificates takes some ten milliseconds. No connection is kept, so
 /// that each is made to an address that was just checked.
-static SHARED: LazyLock<Result<Client, String>> = LazyLock::new(|| {
+static SHARED: LazyLock<Result<Client, String>> = LazyLock::new(|| build(same_host_only()));
+
+/// As [`SHARED`], for requests that are never sent on to another address.
+static STRAIGHT: LazyLock<Result<Client, String>> = LazyLock::new(|| build(redirect::Policy::none()));
+
+fn build(redirects: redirect::Policy) -> Result<Client, String> {
     Client::builder()
         .connect_timeout(Duration::from_secs(3))
         .pool_max_idle_per_host(0)
         .no_proxy()
         .dns_resolver(Arc::new(CheckedResolver))
-        .redirect(same_host_only())
+        .redirect(redirects)
         .user_agent(concat!("carapulse/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|error| error.to_string())
-});
+}
 
 impl Http {
     /// A client of `system` at `base` (`http` or `https`, no user, no query).
@@ -68,12 +73,27 @@ impl Http {
         bearer: Option<SecretString>,
         limits: HttpLimits,
     ) -> Result<Self, Error> {
+        Self::with_client(&SHARED, system, base, bearer, limits)
+    }
+
+    /// As [`Http::new`]; an answer that points elsewhere is the answer.
+    pub fn without_redirects(system: &'static str, base: &str, limits: HttpLimits) -> Result<Self, Error> {
+        Self::with_client(&STRAIGHT, system, base, None, limits)
+    }
+
+    fn with_client(
+        client: &Result<Client, String>,
+        system: &'static str,
+        base: &str,
+        bearer: Option<SecretString>,
+        limits: HttpLimits,
+    ) -> Result<Self, Error> {
         let mut base = Url::parse(base).map_err(|e| Error::Address(e.to_string()))?;
         check_address(&base)?;
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
-        let client = SHARED
+        let client = client
             .clone()
             .map_err(|e| Error::Refused(format!("cannot build an HTTP client: {e}")))?;
         Ok(Self {
@@ -93,6 +113,15 @@ impl Http {
             Err(error) if error.is_connect() => request()?.send().await,
             other => other,
         };
+        self.read(response.map_err(|e| self.transport(&e))?).await
+    }
+
+    /// Posts a JSON document, once.
+    pub async fn post_json(&self, path: &str, body: Vec<u8>) -> Result<(u16, Vec<u8>), Error> {
+        let request = self
+            .request(Method::POST, path)?
+            .header("content-type", "application/json");
+        let response = request.body(body).send().await;
         self.read(response.map_err(|e| self.transport(&e))?).await
     }
 

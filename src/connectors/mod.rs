@@ -3,7 +3,7 @@
 //! In: addresses and [`SecretRef`](crate::domain::SecretRef)s of a registered target. Out: typed answers, or an [`Error`]
 //! that says which system, and why. Always holds: a timeout on every call, a cap on every answer, no redirect to another
 //! host, no link-local (metadata) address, no proxy from the environment, one retry and only when the connection itself
-//! failed. These clients only read. Not here: writes (the tool-router runs those in the sandbox), and what answers mean.
+//! failed. These clients only read, or ask. Not here: writes (the tool-router runs those in the sandbox), and what answers mean.
 
 #[cfg(test)]
 pub(crate) mod answering;
@@ -79,6 +79,6 @@ pub enum Error {
 }
 
 /// The first `max` characters of `text`, for error messages that quote another system.
-fn quoted(text: &str, max: usize) -> String {
+pub(crate) fn quoted(text: &str, max: usize) -> String {
     text.chars().filter(|c| !c.is_control()).take(max).collect()
 }

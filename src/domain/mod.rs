@@ -1,7 +1,8 @@
 //! Words that three or more stages use. No IO, no database, no clock reading but through [`Clock`].
 //!
 //! In: nothing. Out: ids, who acts ([`Actor`], [`OpCtx`]), where ([`ContextRef`]), how dangerous ([`Risk`], [`Tier`]),
-//! canonical bytes and [`Digest`]s, and the plan document ([`plan::PlanDoc`]) that an approval signs.
+//! canonical bytes and [`Digest`]s, the plan document ([`plan::PlanDoc`]) that an approval signs, the pure [`machine`] that the
+//! engine drives by and the warrant holds it to, and the one redactor ([`redact`]).
 //! Always holds: a digest is taken over bytes, and those bytes are what is stored (decision: hash bytes, store those bytes).
 //! Not here: a stage's own types, which live in the stage.
 
@@ -9,12 +10,16 @@ pub mod canonical;
 mod clock;
 mod digest;
 mod id;
+pub mod machine;
 mod op;
 pub mod plan;
+mod prose;
+pub mod redact;
 mod risk;
 pub mod run;
 mod secret;
 mod target;
+pub mod unique;
 
 pub use canonical::CanonicalError;
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -24,6 +29,7 @@ pub use id::{
     JobId, NotificationId, PersonId, PlanId, SignalId, SnapshotId, TargetId, TokenId,
 };
 pub use op::{Actor, ActorKind, Ids, OpCtx, Role, TenantId, TenantIdError};
+pub use prose::Prose;
 pub use risk::{EffectKind, Guard, Risk, Tier};
 pub use secret::{SecretRef, SecretRefError};
 pub use target::{ContextRef, GitPlace, KubernetesPlace, Target, TargetMode};

@@ -48,6 +48,18 @@ pub struct ActRef {
     pub epoch: i64,
 }
 
+/// Names one look at the assertions of a running plan; like an act, it is named and never described.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LookRef {
+    /// A look-up key: rows of another tenant are not found.
+    pub tenant_id: TenantId,
+    /// Which execution.
+    pub execution_id: ExecutionId,
+    /// The engine's lease.
+    pub epoch: i64,
+}
+
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

@@ -15,7 +15,7 @@ use crate::{
     audit,
     domain::{
         ExecutionId, OpCtx,
-        run::{ActRef, JournalEvent, ProbeReport, Verdict},
+        run::{ActRef, JournalEvent, LookRef, ProbeReport},
     },
     notify::{self, Kind, Notification, Severity},
     store::{Db, Tx, crash, job::Lease},
@@ -86,7 +86,10 @@ impl Driver {
                     Some(event) => News::Event(event),
                     None => return Ok(Pause::For(PROBE_PAUSE)),
                 },
-                Then::Look => self.look(&ctx, id).await?,
+                Then::Look => match self.look(&ctx, id, lease.epoch).await {
+                    Some(look) => News::Looked(look),
+                    None => return Ok(Pause::For(RETRY_PAUSE)),
+                },
             };
             if stop.is_cancelled() && matches!(news, News::Nothing) {
                 return Ok(Pause::For(Duration::ZERO));
@@ -160,14 +163,18 @@ impl Driver {
         (report != ProbeReport::Running).then_some(event)
     }
 
-    async fn look(&self, ctx: &OpCtx, id: ExecutionId) -> Result<News, Error> {
-        let mut tx = self.db.begin(&ctx.tenant).await?;
-        let doc = super::list::plan_of(&mut tx, id).await?;
-        tx.commit().await?;
+    /// None when the tool-router cannot look now: without its verdict nothing is known, and nothing is decided.
+    async fn look(&self, ctx: &OpCtx, id: ExecutionId, epoch: i64) -> Option<Look> {
+        let named = LookRef {
+            tenant_id: ctx.tenant.clone(),
+            execution_id: id,
+            epoch,
+        };
         crash::point("engine.before_look");
-        let look = verify::look(ctx, &self.client, &doc).await;
+        let look = verify::look(&self.client, &named).await;
         crash::point("engine.after_look");
-        Ok(News::Looked(look))
+        look.inspect_err(|error| tracing::warn!(%error, "the tool-router cannot look at the assertions"))
+            .ok()
     }
 
     /// The approved bytes are gone: nothing can be done on their authority, forward or back.
@@ -224,27 +231,14 @@ async fn take_news(
         News::Event(event) => event.clone(),
         News::Looked(look) => {
             store::insert_evidence(tx, ctx, loaded.execution_id, &look.judged).await?;
-            let verdict = with_required_evidence(tx, loaded, look.verdict).await?;
             JournalEvent::Looked {
-                verdict,
-                last: window_over(loaded),
+                verdict: look.verdict,
+                last: look.last,
             }
         }
     };
     push(loaded, events, event);
     Ok(())
-}
-
-/// Success needs the evidence that the steps require, whatever the assertions say.
-async fn with_required_evidence(tx: &mut Tx, loaded: &Loaded, verdict: Verdict) -> Result<Verdict, Error> {
-    let required = loaded.doc.steps.iter().flat_map(|step| &step.evidence_required);
-    let present = store::evidence_kinds(tx, loaded.execution_id).await?;
-    let missing = required.into_iter().any(|kind| !present.contains(kind));
-    Ok(if missing && verdict == Verdict::Met {
-        Verdict::Unknown
-    } else {
-        verdict
-    })
 }
 
 async fn take_requests(
@@ -370,14 +364,6 @@ fn look_or_wait(loaded: &Loaded, events: &[JournalEvent]) -> Then {
         return Then::Pause(Pause::For(Duration::from_millis(passed.unsigned_abs())));
     }
     Then::Look
-}
-
-fn window_over(loaded: &Loaded) -> bool {
-    let verification = &loaded.doc.verification;
-    let whole = i64::from(verification.settle_secs) + i64::from(verification.window_secs);
-    loaded
-        .verifying_since
-        .is_some_and(|since| loaded.now - since >= TimeDelta::seconds(whole))
 }
 
 /// Tells people and the audit log what changed with this commit.

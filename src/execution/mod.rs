@@ -13,13 +13,13 @@ mod engine;
 mod error;
 mod export;
 mod list;
-pub mod machine;
 mod start;
 mod store;
 
+pub use crate::domain::machine;
 pub use ask::{cancel, resolve, rollback};
 pub use engine::{Embedded, Settings};
 pub use error::Error;
 pub use export::export;
 pub use list::{Execution, StepRow, find, list, steps};
-pub use start::start;
+pub use start::{find_lost, start};

@@ -17,6 +17,12 @@ use crate::{
 /// Kind of the job that drives an execution; its subject is the execution's id.
 pub(super) const JOB: &str = "execution";
 
+/// Gives the tenant's executions whose job is gone a job again, and says how many these were: nothing stays "running" because a row
+/// was deleted. One that waits for a person needs none until somebody asks something of it.
+pub async fn find_lost(tx: &mut Tx) -> Result<u64, Error> {
+    store::insert_lost_jobs(tx).await
+}
+
 /// Creates the execution of `approved`, and the job that drives it, in the transaction that consumed the approval.
 pub async fn start(tx: &mut Tx, ctx: &OpCtx, approved: &Approved) -> Result<ExecutionId, Error> {
     let doc = approved.doc();

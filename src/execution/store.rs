@@ -12,7 +12,7 @@ use crate::{
     domain::{
         ApprovalId, Digest, EvidenceId, ExecutionId, OpCtx, PlanId, TargetId,
         plan::{self, PlanDoc},
-        run::{JournalEvent, Verdict},
+        run::JournalEvent,
     },
     store::Tx,
     verify::Judged,
@@ -287,16 +287,6 @@ pub(super) async fn insert_evidence(
     Ok(())
 }
 
-/// Kinds of evidence that exist with an answer.
-pub(super) async fn evidence_kinds(tx: &mut Tx, id: ExecutionId) -> Result<Vec<String>, Error> {
-    let kinds = sqlx::query_scalar!(
-        "SELECT DISTINCT type FROM evidence WHERE execution_id = $1 AND verdict IS DISTINCT FROM $2",
-        id.uuid(),
-        Verdict::Unknown.as_str(),
-    );
-    Ok(kinds.fetch_all(&mut **tx).await?)
-}
-
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         Self::Store(error.into())
@@ -422,4 +412,19 @@ impl ListRow {
             completed_at: self.completed_at,
         })
     }
+}
+
+/// Gives every execution that goes on, or that somebody has asked something of, and that has no job, its job again.
+pub(super) async fn insert_lost_jobs(tx: &mut Tx) -> Result<u64, Error> {
+    let found = sqlx::query!(
+        "INSERT INTO job (job_id, kind, tenant_id, subject, due_at)
+         SELECT gen_random_uuid(), $1, e.tenant_id, e.execution_id, db_now() FROM execution e
+         WHERE e.tenant_id = current_tenant() AND e.completed_at IS NULL
+           AND (e.status <> 'needs_attention' OR EXISTS (SELECT 1 FROM execution_request r
+                WHERE r.tenant_id = e.tenant_id AND r.execution_id = e.execution_id AND r.applied_at IS NULL))
+           AND NOT EXISTS (SELECT 1 FROM job j WHERE j.kind = $1 AND j.tenant_id = e.tenant_id AND j.subject = e.execution_id)
+         ON CONFLICT DO NOTHING",
+        super::start::JOB,
+    );
+    Ok(found.execute(&mut **tx).await?.rows_affected())
 }

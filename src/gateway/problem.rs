@@ -9,6 +9,8 @@ use axum::{
 };
 use serde::Serialize;
 
+use crate::domain::redact::Redactor;
+
 tokio::task_local! {
     /// The request id of the request that this task answers; set by `telemetry::observe`.
     pub(super) static REQUEST_ID: String;
@@ -240,13 +242,24 @@ struct Document<'a> {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        // Details quote what was sent: no secret goes back, or into whatever log the answer ends in.
+        let redactor = Redactor::new();
+        let detail = redactor.redact_text(&self.detail);
+        let errors: Vec<FieldError> = self
+            .errors
+            .iter()
+            .map(|error| FieldError {
+                pointer: redactor.redact_text(&error.pointer),
+                detail: redactor.redact_text(&error.detail),
+            })
+            .collect();
         let document = Document {
             r#type: self.kind.type_uri(),
             title: self.kind.title(),
             status: self.kind.status().as_u16(),
-            detail: &self.detail,
+            detail: &detail,
             request_id: REQUEST_ID.try_with(Clone::clone).ok(),
-            errors: &self.errors,
+            errors: &errors,
         };
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = (self.kind.status(), body).into_response();

@@ -8,13 +8,10 @@ use axum::{
     extract::{FromRequest, Request},
     http::header,
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::{Map, Value};
+use serde::de::DeserializeOwned;
 
 use super::problem::{Kind, Problem};
+use crate::domain::unique::{DUPLICATE, Unique};
 
 /// Largest body of our own routes, in bytes.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
@@ -72,7 +69,7 @@ pub fn parse<T: DeserializeOwned>(raw: &[u8]) -> Result<T, Problem> {
         return Err(Problem::new(Kind::InvalidValue, "a text holds the character U+0000").at("", "U+0000"));
     }
     let mut reader = serde_json::Deserializer::from_slice(raw);
-    let value = serde_path_to_error::deserialize::<_, NoDuplicates>(&mut reader).map_err(|error| {
+    let value = serde_path_to_error::deserialize::<_, Unique>(&mut reader).map_err(|error| {
         let pointer = pointer(error.path());
         refused(&pointer, error.into_inner())
     })?;
@@ -147,75 +144,10 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     out
 }
 
-const DUPLICATE: &str = "duplicate key";
-
-/// A JSON value that was checked for duplicate keys while it was read.
-struct NoDuplicates(Value);
-
-impl<'de> Deserialize<'de> for NoDuplicates {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader).map(Self)
-    }
-}
-
-struct Reader;
-
-impl<'de> Visitor<'de> for Reader {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut out = Vec::new();
-        while let Some(NoDuplicates(item)) = items.next_element()? {
-            out.push(item);
-        }
-        Ok(Value::Array(out))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
-        let mut out = Map::new();
-        while let Some(key) = entries.next_key::<String>()? {
-            let NoDuplicates(value) = entries.next_value()?;
-            if out.contains_key(&key) {
-                return Err(serde::de::Error::custom(format!(
-                    "{DUPLICATE} `{key}` stands twice in one object"
-                )));
-            }
-            out.insert(key, value);
-        }
-        Ok(Value::Object(out))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
     #[derive(Debug, Deserialize)]

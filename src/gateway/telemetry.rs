@@ -52,9 +52,10 @@ pub(super) async fn observe(State(gateway): State<Gateway>, request: Request, ne
         .get::<Template>()
         .map_or("unmatched", |template| template.0);
     let status = response.status().as_u16();
-    span.record("route", route)
-        .record("status", status)
-        .record("duration_ms", elapsed.as_millis() as u64);
+    span.record("route", route).record("status", status).record(
+        "duration_ms",
+        u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+    );
     span.in_scope(|| tracing::info!("answered"));
     let labels = [("method", method.to_string()), ("path", route.to_owned())];
     metrics::histogram!("carapulse_http_request_duration_seconds", &labels).record(elapsed.as_secs_f64());

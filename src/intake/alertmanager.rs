@@ -1,6 +1,6 @@
 //! Alertmanager's webhook body, version 4. A pure parser: bytes in, bounded [`SignalFacts`] out.
 //!
-//! Every text was written by strangers: control characters are dropped, lengths are bounded, and nothing here chooses
+//! Every text was written by strangers: secrets and control characters are dropped, lengths are bounded, and nothing here chooses
 //! anything but a key to look up. Unknown fields are ignored (the raw delivery keeps them).
 
 use std::collections::BTreeMap;
@@ -10,7 +10,10 @@ use serde::Deserialize;
 use unicode_normalization::UnicodeNormalization;
 
 use super::signal::{SignalFacts, SignalStatus};
-use crate::domain::Digest;
+use crate::domain::{
+    Digest, SecretRef,
+    redact::{MASK, Redactor},
+};
 
 /// The name under which these signals are stored.
 pub const SOURCE: &str = "alertmanager";
@@ -212,21 +215,24 @@ fn bounded(own: &BTreeMap<String, String>, common: &BTreeMap<String, String>) ->
         let sound =
             name.is_ascii() && name.len() <= MAX_NAME_BYTES && !name.bytes().any(|b| b.is_ascii_control());
         if sound && !name.is_empty() && out.len() < MAX_LABELS {
-            out.entry(name.clone())
-                .or_insert_with(|| clean(value, MAX_VALUE_BYTES));
+            out.entry(name.clone()).or_insert_with(|| {
+                let secret = Redactor::is_sensitive_name(name) && value.parse::<SecretRef>().is_err();
+                clean(if secret { MASK } else { value }, MAX_VALUE_BYTES)
+            });
         }
     }
     out
 }
 
-/// In normal form C, without control and direction characters, cut to `max` bytes at a character.
+/// In normal form C, without control and direction characters and secrets, cut to `max` bytes at a character. Labels are shown, sent
+/// and logged: whoever put a secret into one, it ends here; what hides parts of it from a reader hides none from the redactor.
 fn clean(text: &str, max: usize) -> String {
-    let mut out = String::new();
-    for c in text
+    let seen: String = text
         .chars()
         .filter(|c| !c.is_control() && !is_direction(*c))
-        .nfc()
-    {
+        .collect();
+    let mut out = String::new();
+    for c in Redactor::new().redact_text(&seen).nfc() {
         if out.len() + c.len_utf8() > max {
             break;
         }

@@ -118,9 +118,14 @@ async fn commit_once(db: &Db, batch: &[Waiting]) -> Result<(), audit::Error> {
     }
     store::insert_deliveries(
         &mut tx,
-        batch
-            .iter()
-            .map(|waiting| (waiting.event_id, &waiting.raw, waiting.delivery.alerts.len())),
+        batch.iter().map(|waiting| {
+            (
+                waiting.event_id,
+                &waiting.raw,
+                &waiting.kept,
+                waiting.delivery.alerts.len(),
+            )
+        }),
     )
     .await?;
     record_deliveries(&mut tx, batch).await?;

@@ -3,7 +3,7 @@
 //! In: a webhook delivery, already parsed, from a source whose token names the tenant. Out: deduplicated [`signal`]s, grouped into
 //! incidents, and a job for each new incident; the sender is answered after the commit.
 //! Always holds: a delivery is stored wholly or not at all; the same alert twice is one row with a counter; a resolved alert never
-//! opens anything; labels choose nothing but keys to look up.
+//! opens anything; labels choose nothing but keys to look up; no secret that somebody put into an alert is kept.
 //! Not here: what an incident means (`diagnose`) and what is done about it (`investigation`).
 
 pub mod alertmanager;
@@ -12,10 +12,11 @@ pub mod signal;
 mod store;
 
 use bytes::Bytes;
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    domain::{EventId, OpCtx},
+    domain::{EventId, OpCtx, redact::Redactor},
     store::Db,
 };
 use alertmanager::Delivery;
@@ -39,6 +40,8 @@ struct Waiting {
     event_id: EventId,
     delivery: Delivery,
     raw: Bytes,
+    /// What is kept of `raw`.
+    kept: Bytes,
     answer: oneshot::Sender<Result<(), Error>>,
 }
 
@@ -69,11 +72,25 @@ impl Intake {
             ctx,
             event_id,
             delivery,
+            kept: without_secrets(&raw),
             raw,
             answer,
         };
         self.0.try_send(waiting).map_err(|_| Error::Busy)?;
         answered.await.map_err(|_| Error::Busy)??;
         Ok(event_id)
+    }
+}
+
+/// The body as it is kept: as it came, but for the secrets in it. The digest beside it is of what came.
+fn without_secrets(raw: &Bytes) -> Bytes {
+    let Ok(body) = serde_json::from_slice::<Value>(raw) else {
+        return raw.clone(); // never stored: the caller has parsed it
+    };
+    let kept = Redactor::new().redact_value(&body);
+    if kept == body {
+        raw.clone()
+    } else {
+        kept.to_string().into()
     }
 }

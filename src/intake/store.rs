@@ -189,16 +189,16 @@ pub(super) async fn resolve_incidents(tx: &mut Tx, ids: &[Uuid]) -> Result<Vec<I
     Ok(closed.into_iter().map(Into::into).collect())
 }
 
-/// Stores the bodies as they came.
-pub(super) async fn insert_deliveries(
+/// Stores the digests of the bodies as they came, and what is kept of them.
+pub(super) async fn insert_deliveries<'a>(
     tx: &mut Tx,
-    deliveries: impl Iterator<Item = (EventId, &Bytes, usize)>,
+    deliveries: impl Iterator<Item = (EventId, &'a Bytes, &'a Bytes, usize)>,
 ) -> Result<(), Error> {
     let (mut ids, mut digests, mut bodies, mut counts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for (id, raw, alerts) in deliveries {
+    for (id, raw, kept, alerts) in deliveries {
         ids.push(id.uuid());
         digests.push(Digest::of_content(raw).as_bytes().to_vec());
-        bodies.push(raw.to_vec());
+        bodies.push(kept.to_vec());
         counts.push(i32::try_from(alerts).unwrap_or(i32::MAX));
     }
     sqlx::query!(

@@ -9,10 +9,12 @@ mod error;
 mod find_target;
 mod git_reads;
 mod look;
+mod lost;
 mod propose;
 mod store;
 mod work;
 
 pub use error::Error;
 pub use git_reads::Reads;
+pub use lost::find_lost;
 pub use work::{Investigator, Settings};

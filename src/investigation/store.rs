@@ -89,3 +89,18 @@ pub(super) async fn frozen(tx: &mut Tx) -> Result<bool, Error> {
 pub(super) fn subject(id: Option<Uuid>) -> Option<IncidentId> {
     id.map(IncidentId::from)
 }
+
+/// Gives every open incident that still has a stage to come, and no job, its job again.
+pub(super) async fn insert_lost_jobs(tx: &mut Tx) -> Result<u64, Error> {
+    let found = sqlx::query!(
+        "INSERT INTO job (job_id, kind, tenant_id, subject, due_at)
+         SELECT gen_random_uuid(), $1, i.tenant_id, i.incident_id, db_now() FROM incident i
+         WHERE i.tenant_id = current_tenant() AND i.status = 'open' AND i.stage IN ('received', 'context', 'diagnosed')
+           AND EXISTS (SELECT 1 FROM signal s
+                       WHERE s.tenant_id = i.tenant_id AND s.incident_id = i.incident_id AND s.status = 'firing')
+           AND NOT EXISTS (SELECT 1 FROM job j WHERE j.kind = $1 AND j.tenant_id = i.tenant_id AND j.subject = i.incident_id)
+         ON CONFLICT DO NOTHING",
+        crate::intake::JOB,
+    );
+    Ok(found.execute(&mut **tx).await?.rows_affected())
+}

@@ -20,7 +20,7 @@ use crate::{
     plan::{BrakeLimits, Timing, brake},
     policy::Engine,
     store::{
-        Db,
+        Db, crash,
         job::{self, Lease},
     },
     tools::{Client, catalog::Catalog},
@@ -108,6 +108,7 @@ impl Investigator {
     }
 
     async fn turn(&self, lease: &Lease) {
+        crash::point("investigation.after_lease");
         let ended = match self.investigate(lease).await {
             Ok(()) => self.finish(lease).await,
             Err(error) => {
@@ -126,7 +127,9 @@ impl Investigator {
     async fn finish(&self, lease: &Lease) -> Result<(), Error> {
         let mut tx = self.db.begin_global().await?;
         job::finish(&mut tx, lease).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        crash::point("investigation.after_finish");
+        Ok(())
     }
 
     async fn investigate(&self, lease: &Lease) -> Result<(), Error> {
@@ -197,7 +200,9 @@ impl Investigator {
                 .await;
         }
         let plan_id = propose::request(&mut tx, ctx, id, target, &checked).await?;
+        crash::point("investigation.before_request");
         tx.commit().await?;
+        crash::point("investigation.after_request");
         metrics::counter!("carapulse_investigation_ended_total", "outcome" => "requested").increment(1);
         tracing::info!(incident_id = %id, %plan_id, "a plan waits for approval");
         Ok(())
@@ -223,7 +228,10 @@ impl Investigator {
             audit::Event::new("incident.diagnose", details).subject(id.uuid()),
         )
         .await?;
-        Ok(tx.commit().await?)
+        crash::point("investigation.before_keep");
+        tx.commit().await?;
+        crash::point("investigation.after_keep");
+        Ok(())
     }
 
     async fn observe_only(
@@ -279,7 +287,9 @@ impl Investigator {
             dedupe_key: format!("{stage}:{id}"),
         };
         notify::send(&mut tx, ctx, note).await?;
+        crash::point("investigation.before_end");
         tx.commit().await?;
+        crash::point("investigation.after_end");
         metrics::counter!("carapulse_investigation_ended_total", "outcome" => stage.to_owned()).increment(1);
         Ok(())
     }

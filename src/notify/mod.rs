@@ -17,7 +17,7 @@ pub use receiver::{Receiver, Refusal};
 pub use store::MessageRow;
 
 use crate::{
-    domain::{CanonicalError, NotificationId, OpCtx, canonical},
+    domain::{CanonicalError, NotificationId, OpCtx, canonical, redact::Redactor},
     store::{Error as StoreError, Tx},
 };
 
@@ -29,7 +29,7 @@ pub enum Kind {
     ApprovalRequested,
     /// An alert that the system cannot explain.
     Escalation,
-    /// An execution stands still until a person decides.
+    /// An execution stands still until a person decides, or the two engines of policy do not agree.
     NeedsAttention,
     /// A rollback did not work.
     RollbackFailed,
@@ -119,7 +119,27 @@ pub async fn send(
 /// # Errors
 /// [`Error::Body`].
 pub fn row(ctx: &OpCtx, notification: Notification) -> Result<MessageRow, Error> {
+    let notification = without_secrets(notification);
     let body = canonical::value_to_bytes(&notification.body)?;
     metrics::counter!("carapulse_notify_taken_messages", "kind" => notification.kind.as_str()).increment(1);
     Ok(MessageRow::new(ctx, notification, body))
+}
+
+/// Gives the tenant's messages that wait, but whose job is gone, a job again; says how many these were.
+///
+/// # Errors
+/// [`Error::Store`].
+pub async fn find_lost(tx: &mut Tx) -> Result<u64, Error> {
+    Ok(store::insert_lost_jobs(tx).await?)
+}
+
+/// The one place through which every message goes: whoever wrote its words, no secret leaves with them.
+fn without_secrets(notification: Notification) -> Notification {
+    let redactor = Redactor::new();
+    Notification {
+        subject: redactor.redact_text(&notification.subject),
+        body: redactor.redact_value(&notification.body),
+        dedupe_key: redactor.redact_text(&notification.dedupe_key),
+        ..notification
+    }
 }

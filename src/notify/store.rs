@@ -92,3 +92,16 @@ pub(super) async fn update_status(
     .await?;
     Ok(())
 }
+
+/// Gives every message that waits, and has no job, its job again.
+pub(super) async fn insert_lost_jobs(tx: &mut Tx) -> Result<u64, Error> {
+    let found = sqlx::query!(
+        "INSERT INTO job (job_id, kind, tenant_id, subject, due_at)
+         SELECT gen_random_uuid(), $1, n.tenant_id, n.notification_id, db_now() FROM notification n
+         WHERE n.tenant_id = current_tenant() AND n.status = 'pending'
+           AND NOT EXISTS (SELECT 1 FROM job j WHERE j.kind = $1 AND j.tenant_id = n.tenant_id AND j.subject = n.notification_id)
+         ON CONFLICT DO NOTHING",
+        super::JOB_KIND,
+    );
+    Ok(found.execute(&mut **tx).await?.rows_affected())
+}

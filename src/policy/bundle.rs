@@ -114,6 +114,12 @@ impl Bundle {
         self.digest
     }
 
+    /// What OPA's `.manifest` of this bundle says: its digest as the revision, so that OPA can tell which one it serves.
+    #[must_use]
+    pub fn manifest(&self) -> String {
+        serde_json::json!({ "revision": self.digest, "roots": ["policy"] }).to_string()
+    }
+
     /// The rules by path.
     pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
         self.files
@@ -175,6 +181,12 @@ mod tests {
         let embedded: BTreeSet<String> = bundle.files().map(|(path, _)| path.to_owned()).collect();
         assert_eq!(embedded, on_disk);
         assert_eq!(Bundle::from_bytes(bundle.bytes()).expect("reads back"), bundle);
+        let manifest = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/policies/.manifest"));
+        assert_eq!(
+            manifest.expect("policies/.manifest").trim_end(),
+            bundle.manifest(),
+            "`cargo xtask gen` writes it anew"
+        );
     }
 
     #[test]

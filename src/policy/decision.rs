@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{Digest, Tier};
 
-/// An answer of policy. Made by [`super::Engine::decide`]; nothing else turns rules into an answer.
+/// An answer of policy. What counts is made by [`super::Engine::decide`]; [`Decision::from_answer`] reads other engines'.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Decision {

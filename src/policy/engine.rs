@@ -3,7 +3,11 @@
 //! Decisions run in the compiled form (a new machine per question, under a timer); the interpreter is the second opinion
 //! that a bundle must agree with before it is taken.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use regex::Regex;
@@ -13,13 +17,10 @@ use regorus::{
     rvm::{program::Program, vm::RegoVM},
     utils::limits::ExecutionTimerConfig,
 };
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::{
-    Bundle, BundleError, Constraints, Decision, Input, Outcome, Violation, bundle::allowed_builtins, canary,
-};
-use crate::domain::{Digest, Tier};
+use super::{Bundle, BundleError, Decision, Input, Witness, bundle::allowed_builtins, canary};
+use crate::domain::Digest;
 
 /// The rule that holds the whole answer.
 const ENTRY_POINT: &str = "data.policy.assistant.v1.result";
@@ -32,7 +33,10 @@ const MAX_INSTRUCTIONS: usize = 1_000_000;
 
 /// The active rules, shared by all requests; swapped whole.
 #[derive(Debug)]
-pub struct Engine(ArcSwap<Compiled>);
+pub struct Engine {
+    rules: ArcSwap<Compiled>,
+    witness: OnceLock<Arc<dyn Witness>>,
+}
 
 struct Compiled {
     program: Arc<Program>,
@@ -48,34 +52,46 @@ impl std::fmt::Debug for Compiled {
 impl Engine {
     /// Compiles a bundle, checks which functions it calls, and asks it the canaries.
     pub fn from_bundle(bundle: &Bundle) -> Result<Self, BundleError> {
-        Ok(Self(ArcSwap::from_pointee(Compiled::tested(bundle)?)))
+        Ok(Self {
+            rules: ArcSwap::from_pointee(Compiled::tested(bundle)?),
+            witness: OnceLock::new(),
+        })
+    }
+
+    /// From now on `witness` is told of every decision, after it was made. `false` when there is one already.
+    pub fn attach(&self, witness: Arc<dyn Witness>) -> bool {
+        self.witness.set(witness).is_ok()
     }
 
     /// Puts another bundle in place after the same checks. On an error the present one stays.
     pub fn swap(&self, bundle: &Bundle) -> Result<(), BundleError> {
-        self.0.store(Arc::new(Compiled::tested(bundle)?));
+        self.rules.store(Arc::new(Compiled::tested(bundle)?));
         Ok(())
     }
 
     /// The bundle that answers now.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        self.0.load().digest
+        self.rules.load().digest
     }
 
     /// Answers. Never an error: whatever goes wrong is a denial with `policy_error` or `policy_undefined`.
     #[must_use]
     pub fn decide(&self, input: &Input) -> Decision {
-        match serde_json::to_value(input) {
+        let decision = match serde_json::to_value(input) {
             Ok(value) => self.decide_value(&value),
             Err(error) => Decision::denied("policy_error", error.to_string(), self.digest()),
+        };
+        if let Some(witness) = self.witness.get() {
+            witness.decided(input, &decision);
         }
+        decision
     }
 
     /// Answers a question that is already JSON, however malformed: fixtures, simulation, other engines' inputs.
     #[must_use]
     pub fn decide_value(&self, input: &Value) -> Decision {
-        self.0.load().decide(input)
+        self.rules.load().decide(input)
     }
 }
 
@@ -192,60 +208,14 @@ fn refuse_dotted_calls(bundle: &Bundle) -> Result<(), BundleError> {
     Ok(())
 }
 
-/// The shape of `result`. Anything else is a denial.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Answer {
-    decision: Outcome,
-    violations: Vec<Violation>,
-    constraints: Constraints,
-    ttl: u32,
-    tier: Tier,
-    tier_reasons: Vec<String>,
-}
-
 fn read_answer<E: std::fmt::Display>(answer: Result<Rego, E>, bundle: Digest) -> Decision {
-    let value = match answer {
-        Ok(Rego::Undefined) => {
-            return Decision::denied("policy_undefined", "the rules give no answer", bundle);
-        }
-        Ok(value) => value,
-        Err(error) => return Decision::denied("policy_error", error.to_string(), bundle),
-    };
-    let parsed = value
-        .to_json_str()
-        .map_err(|error| error.to_string())
-        .and_then(|json| serde_json::from_str::<Answer>(&json).map_err(|error| error.to_string()));
-    match parsed {
-        Ok(answer) => answer.into_decision(bundle),
-        Err(error) => Decision::denied(
-            "policy_error",
-            format!("the answer is malformed: {error}"),
-            bundle,
-        ),
-    }
-}
-
-impl Answer {
-    fn into_decision(self, bundle: Digest) -> Decision {
-        let denied = self.decision == Outcome::Deny;
-        if denied != self.violations.is_empty() {
-            return Decision {
-                decision: self.decision,
-                violations: self.violations,
-                constraints: self.constraints,
-                ttl_secs: self.ttl,
-                tier: self.tier,
-                tier_reasons: self.tier_reasons,
-                bundle,
-            };
-        }
-        let message = if denied {
-            "the rules deny and do not say why"
-        } else {
-            "the rules name violations and do not deny"
-        };
-        Decision::denied("policy_error", message, bundle)
+    match answer {
+        Ok(Rego::Undefined) => Decision::from_answer(None, bundle),
+        Ok(value) => match value.to_json_str() {
+            Ok(json) => Decision::from_answer(Some(&json), bundle),
+            Err(error) => Decision::denied("policy_error", error.to_string(), bundle),
+        },
+        Err(error) => Decision::denied("policy_error", error.to_string(), bundle),
     }
 }
 
@@ -256,6 +226,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::policy::Outcome;
 
     fn rules(text: &str) -> Bundle {
         let path = "policy/assistant/v1/base.rego".to_owned();

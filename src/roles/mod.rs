@@ -85,13 +85,13 @@ impl ServeRole {
     pub const fn needs(self) -> Needs {
         match self {
             Self::Gateway => Needs {
-                sections: &["log", "database", "objects", "gateway", "tool_router"],
+                sections: &["log", "database", "objects", "gateway", "tool_router", "policy"],
                 databases: &[DbRole::Gateway],
                 objects: true,
                 secrets: &["approval_key", "router_token"],
             },
             Self::ToolRouter => Needs {
-                sections: &["log", "database", "objects", "tool_router"],
+                sections: &["log", "database", "objects", "tool_router", "policy"],
                 databases: &[DbRole::Router],
                 objects: true,
                 secrets: &["approval_key.pub", "job_key", "router_token"],
@@ -105,6 +105,7 @@ impl ServeRole {
                     "tool_router",
                     "notify",
                     "brake",
+                    "policy",
                 ],
                 databases: &[DbRole::Orchestrator, DbRole::Sequencer],
                 objects: true,
@@ -235,6 +236,7 @@ fn check_section(config: &Config, name: &str) -> Result<(), config::Error> {
         config::Sandbox::NAME => check::<config::Sandbox>(config),
         config::Notify::NAME => check::<config::Notify>(config),
         config::Brake::NAME => check::<config::Brake>(config),
+        config::Policy::NAME => check::<config::Policy>(config),
         other => Err(config.key_error(other, "no such section")),
     }
 }

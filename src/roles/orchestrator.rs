@@ -13,14 +13,16 @@ use crate::{
     domain::{Actor, OpCtx, TenantId},
     execution,
     investigation::{self, Investigator},
-    notify::{Courier, Receiver},
-    store::{Db, DbRole, job, partition},
+    notify::{self, Courier, Receiver},
+    store::{Db, DbRole, job, partition, tenant},
 };
 
 /// Events that wait longer than this make the role unready.
 const MAX_LAG_SECS: f64 = 10.0;
 /// PagerDuty's Events API v2.
 const PAGERDUTY: &str = "https://events.pagerduty.com/v2/enqueue";
+/// Pause between two looks for work whose job is gone.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Pause between two looks for messages.
 const DELIVER_EVERY: Duration = Duration::from_millis(500);
 
@@ -29,6 +31,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     let db = parts.databases.pool(DbRole::Orchestrator).await?;
     let owner = OpCtx::new(Actor::system("orchestrator"), first_tenant(), "").id::<Uuid>();
     keep_partitions(parts, db.clone());
+    sweep(parts, db.clone());
     sequence(parts, owner).await?;
     expire(parts, &db, owner, settings.expiry_interval_secs);
     deliver(parts, &db, owner)?;
@@ -49,6 +52,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         ..investigation::Settings::default()
     };
     let rules = policy::follow(parts, &db).await?;
+    policy::page_differences(parts, &db)?;
     investigate(
         parts,
         Investigator::new(db.clone(), client, tools::catalog(), rules, owner, looking),
@@ -169,6 +173,42 @@ fn deliver(parts: &Parts, db: &Db, owner: Uuid) -> anyhow::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Work whose job is gone gets a job again, in every tenant: jobs are rows, and rows get lost.
+fn sweep(parts: &Parts, db: Db) {
+    parts.lifecycle.spawn("sweep", OnFailure::Restart, move |stop| {
+        let db = db.clone();
+        async move {
+            loop {
+                let mut tx = db.begin_global().await?;
+                let tenants = tenant::list(&mut tx).await?;
+                tx.commit().await?;
+                for tenant in tenants {
+                    find_lost(&db, &tenant).await?;
+                }
+                let pause = tokio::time::sleep(SWEEP_EVERY);
+                if stop.run_until_cancelled(pause).await.is_none() {
+                    return Ok::<_, anyhow::Error>(());
+                }
+            }
+        }
+    });
+}
+
+/// One look in one tenant; says how many jobs were made anew.
+async fn find_lost(db: &Db, tenant: &TenantId) -> anyhow::Result<u64> {
+    let mut tx = db.begin(tenant).await?;
+    let found = investigation::find_lost(&mut tx).await?
+        + execution::find_lost(&mut tx).await?
+        + approval::find_lost(&mut tx).await?
+        + notify::find_lost(&mut tx).await?;
+    tx.commit().await?;
+    if found > 0 {
+        tracing::warn!(%tenant, found, "work without a job was found and goes on");
+        metrics::counter!("carapulse_jobs_found_total").increment(found);
+    }
+    Ok(found)
 }
 
 /// This month's partitions and the next two are there, however long the process runs.

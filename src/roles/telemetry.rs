@@ -1,13 +1,25 @@
 //! Logs and metrics of the process.
 
-use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
+use std::{
+    io::{IsTerminal as _, Write},
+    sync::OnceLock,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 use super::{OnFailure, Parts};
-use crate::config::{Log, LogFormat};
+use crate::{
+    config::{Log, LogFormat},
+    domain::redact::Redactor,
+};
 
 /// The metrics of the process: one recorder, however many roles run in it.
 #[derive(Clone)]
@@ -72,18 +84,44 @@ pub fn install_log(log: &Log) -> anyhow::Result<()> {
                 fmt::layer()
                     .compact()
                     .with_ansi(std::io::stderr().is_terminal())
-                    .with_writer(std::io::stderr),
+                    .with_writer(Redacting),
             )
             .try_init(),
         LogFormat::Json => {
             let layer = fmt::layer().json().flatten_event(true).with_current_span(false);
-            registry.with(layer.with_writer(std::io::stderr)).try_init()
+            registry.with(layer.with_writer(Redacting)).try_init()
         }
     };
     if installed.is_err() {
         tracing::debug!("logging was installed before");
     }
     Ok(())
+}
+
+/// Standard error, without secrets: the one way out of every log line, whoever wrote it and whatever it quotes.
+struct Redacting;
+
+impl<'a> MakeWriter<'a> for Redacting {
+    type Writer = RedactingWriter<std::io::Stderr>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        RedactingWriter(std::io::stderr())
+    }
+}
+
+/// Takes whole lines, as the formatters write them.
+struct RedactingWriter<W>(W);
+
+impl<W: Write> Write for RedactingWriter<W> {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        let text = Redactor::new().redact_text(&String::from_utf8_lossy(line));
+        self.0.write_all(text.as_bytes())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// Histograms are of seconds: from a tenth of a millisecond to five minutes.
@@ -109,4 +147,53 @@ pub(super) fn spawn_upkeep(parts: &Parts) {
                 Ok::<_, anyhow::Error>(())
             }
         });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Seen(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Seen {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no panic").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn invariant_11_no_log_line_leaves_with_a_secret_in_either_format() {
+        let token = concat!("glpat-", "abcdefghij0123456789");
+        for json in [false, true] {
+            let seen = Seen::default();
+            let out = seen.clone();
+            let writer = move || RedactingWriter(out.clone());
+            let log = || {
+                let span = tracing::info_span!("request", from = %format!("https://ada:hunter22@git.example/{token}"));
+                let _in = span.enter();
+                tracing::warn!(error = %format!("401 for password=hunter22 and {token}"), "the fetch of {token} failed");
+            };
+            if json {
+                let layer = fmt::layer().json().flatten_event(true).with_writer(writer);
+                tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+            } else {
+                let layer = fmt::layer().compact().with_ansi(false).with_writer(writer);
+                tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), log);
+            }
+            let text = String::from_utf8(seen.0.lock().expect("no panic").clone()).expect("UTF-8");
+            assert!(text.contains("failed") && text.contains("***"), "{text}");
+            assert!(!text.contains(token) && !text.contains("hunter22"), "{text}");
+            if json {
+                serde_json::from_str::<serde_json::Value>(text.trim()).expect("still JSON");
+            }
+        }
+    }
 }

@@ -6,9 +6,12 @@ use anyhow::Context as _;
 
 use super::{Health, Listening, OnFailure, Parts, keys, listen, policy, tools};
 use crate::{
-    config::{self, Objects, SandboxChoice, ToolRouter},
+    config::{self, Egress, Objects, SandboxChoice, ToolRouter},
     domain::{Actor, OpCtx, SystemClock},
-    sandbox::{LocalConfig, RemoteConfig, RemoteRunner, Runner, SealingPublicKey},
+    sandbox::{
+        LocalConfig, RemoteConfig, RemoteEgress, RemoteRunner, Runner, SealingPublicKey,
+        egress::EgressListener,
+    },
     store::DbRole,
     tools::{Parts as RouterParts, Router, Settings, server},
     warrant::statement::ApprovalKeys,
@@ -22,7 +25,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     let with = RouterParts {
         db: db.clone(),
         objects: objects.open(parts.config.data_dir())?,
-        runner: runner(parts, &settings)?,
+        runner: runner(parts, &settings).await?,
         catalog: tools::catalog(),
         engine: policy::follow(parts, &db).await?,
         keys: ApprovalKeys::new(keys::approval_public(&parts.config)?),
@@ -46,11 +49,12 @@ fn drain(parts: &Parts, router: Arc<Router>) {
     });
 }
 
-fn runner(parts: &Parts, settings: &ToolRouter) -> anyhow::Result<Runner> {
+async fn runner(parts: &Parts, settings: &ToolRouter) -> anyhow::Result<Runner> {
     let SandboxChoice::Remote {
         url,
         public_key,
         signing_public_key,
+        egress,
     } = &settings.sandbox
     else {
         return Ok(Runner::local(
@@ -70,11 +74,27 @@ fn runner(parts: &Parts, settings: &ToolRouter) -> anyhow::Result<Runner> {
         sealing_key: SealingPublicKey::from_bytes(
             config::public_bytes(public_key).context("tool_router.sandbox.public_key")?,
         ),
-        egress: None,
+        egress: match egress {
+            Some(egress) => Some(way_out(egress).await?),
+            None => None,
+        },
         clock: Arc::new(SystemClock),
         client: reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
             .build()?,
     }))))
+}
+
+/// The listener through which jobs elsewhere get out. It lives as long as the runner that holds it.
+async fn way_out(egress: &Egress) -> anyhow::Result<RemoteEgress> {
+    let address = egress.listen_addr.socket();
+    let listener = EgressListener::bind(address)
+        .await
+        .with_context(|| format!("tool_router.sandbox.egress: listening on {address}"))?;
+    tracing::info!(address = %listener.address(), advertised = egress.advertised, "egress proxy listening");
+    Ok(RemoteEgress {
+        listener: Arc::new(listener),
+        advertised: egress.advertised.clone(),
+    })
 }

@@ -34,8 +34,7 @@ mod stage;
 mod supervise;
 mod wire;
 
-pub mod redact;
-
+pub use crate::domain::redact;
 pub use doctor::doctor;
 pub use job::{
     Command, CommandOutcome, Error, Exit, HostPort, HostPortError, Job, JobFile, LayerState, Limits, Mount,

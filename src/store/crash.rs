@@ -13,7 +13,8 @@ use nix::{
     unistd::getpid,
 };
 
-/// Every place, in the order in which an execution passes them. A test plays a plan for each and kills it there.
+/// Every place: those of an execution in the order in which it passes them, then those of an investigation. Tests play a plan, or an
+/// incident, for each and kill it there.
 pub const POINTS: &[&str] = &[
     "gateway.before_execute",
     "gateway.after_execute",
@@ -32,6 +33,8 @@ pub const POINTS: &[&str] = &[
     "engine.before_commit",
     "engine.after_commit",
     "engine.before_look",
+    "router.before_look",
+    "router.after_look",
     "engine.after_look",
     "engine.before_finish",
     "engine.after_finish",
@@ -45,6 +48,14 @@ pub const POINTS: &[&str] = &[
     "sequencer.before_commit",
     "sequencer.after_commit",
     "sequencer.after_checkpoint",
+    "investigation.after_lease",
+    "investigation.before_keep",
+    "investigation.after_keep",
+    "investigation.before_request",
+    "investigation.after_request",
+    "investigation.before_end",
+    "investigation.after_end",
+    "investigation.after_finish",
 ];
 
 /// Dies here, if that is wanted. `name` is one of [`POINTS`].

@@ -6,7 +6,7 @@
 use uuid::Uuid;
 
 use super::{Db, Error, Tx};
-use crate::domain::{JobId, TenantId};
+use crate::domain::{JobId, TenantId, redact::Redactor};
 
 /// A held job. Whoever works on it stops when its lease ends, and names its epoch in what it writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,6 +178,8 @@ pub async fn hand_back(db: &Db, lease: &Lease, due_in_ms: i64, error: Option<&st
 }
 
 async fn release(tx: &mut Tx, lease: &Lease, due_in_ms: i64, error: Option<&str>) -> Result<(), Error> {
+    // Errors quote what others said.
+    let error = error.map(|error| Redactor::new().redact_text(error));
     let released = sqlx::query!(
         "UPDATE job SET lease_owner = NULL, lease_until = NULL,
            due_at = least(due_at, db_now() + $4::bigint * interval '1 millisecond'),
@@ -187,7 +189,7 @@ async fn release(tx: &mut Tx, lease: &Lease, due_in_ms: i64, error: Option<&str>
         lease.epoch,
         lease.owner,
         due_in_ms,
-        error,
+        error.as_deref(),
     )
     .execute(&mut **tx)
     .await?

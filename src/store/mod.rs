@@ -14,6 +14,7 @@ pub mod job;
 pub mod migrate;
 mod object;
 pub mod partition;
+pub mod tenant;
 mod tx;
 
 pub use db::{Address, AddressError, Db, DbRole};

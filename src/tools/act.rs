@@ -78,13 +78,17 @@ impl Router {
                 audit::record(&mut tx, ctx, warrant::refused_event(act, &refusal))
                     .await
                     .map_err(unavailable)?;
+                if refusal.ends_attempt {
+                    // The journal may give it as a reason to go back: then this row must be there.
+                    store::refuse(&mut tx, ctx, act, &refusal, self.router_id).await?;
+                }
                 tx.commit().await?;
                 tracing::warn!(execution = %act.execution_id, step = act.step, code = refusal.code, "act refused");
                 return Ok(Claim::Refused(ActReport {
                     status: AttemptStatus::Refused,
                     code: Some(refusal.code.to_owned()),
                     message: Some(refusal.message),
-                    retryable: false,
+                    retryable: refusal.retryable,
                 }));
             }
             Err(error) => return Err(unavailable(error)),

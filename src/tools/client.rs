@@ -6,11 +6,11 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Fault, ReadAnswer, Router, catalog::ArgError, fault::FaultKind};
+use super::{Fault, Look, ReadAnswer, Router, catalog::ArgError, fault::FaultKind};
 use crate::domain::{
     OpCtx, TargetId, TenantId,
     plan::Args,
-    run::{ActRef, ActReport, Captured, ProbeReport},
+    run::{ActRef, ActReport, Captured, LookRef, ProbeReport},
 };
 
 /// Longer than the longest act with its preparations.
@@ -146,6 +146,17 @@ impl Client {
             Self::Local(router) => router.probe(act).await,
             Self::Remote(remote) => remote
                 .post("v1/tools:probe", act)
+                .await
+                .map_err(Answered::into_client),
+        }
+    }
+
+    /// Looks at the assertions of a running plan; see [`Router::look`].
+    pub async fn look(&self, look: &LookRef) -> Result<Look, ClientError> {
+        match self {
+            Self::Local(router) => router.look(look).await,
+            Self::Remote(remote) => remote
+                .post("v1/tools:look", look)
                 .await
                 .map_err(Answered::into_client),
         }

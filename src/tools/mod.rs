@@ -12,6 +12,7 @@ pub mod catalog;
 mod client;
 mod fault;
 mod judge;
+mod look;
 mod output;
 mod place;
 mod prepare;
@@ -25,6 +26,7 @@ mod store;
 
 pub use client::{Client, ClientError, ReadError};
 pub use judge::{judge, weakest};
+pub use look::{Judged, Look};
 pub use read::ReadAnswer;
 pub use router::{Parts, Router, Settings};
 

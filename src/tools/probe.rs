@@ -18,13 +18,11 @@ use crate::{
         run::{ActRef, AttemptStatus, Captured, ProbeReport},
     },
     store::crash,
-    warrant::{self, Answer, Live},
+    warrant::{self, Answer, Live, NOT_DONE},
 };
 
 /// How long after its deadline an attempt that cannot be looked at stays `running`; then it is `unknown`.
 const PATIENCE_SECS: i64 = 600;
-/// Code of an attempt that ended without effect, as a probe saw it.
-const NOT_DONE: &str = "not_done";
 
 impl Router {
     /// Says what became of `act`, and stores it. An attempt that nobody claimed is fenced off first, so that a late request

@@ -40,7 +40,9 @@ impl Router {
         let mut pause = Duration::from_millis(100);
         for tried in 1.. {
             match self.record_once(ctx, warrant, &done.end, &placed).await {
-                Ok(()) => break,
+                Ok(true) => break,
+                // A probe came first, or our own commit whose answer was lost: the row has the last word, as the journal will.
+                Ok(false) => return self.stored_report(ctx, warrant.act()).await,
                 Err(error) if tried < STORE_TRIES => {
                     tracing::warn!(%error, "an act's end is not stored yet");
                     tokio::time::sleep(pause).await;
@@ -74,22 +76,21 @@ impl Router {
         warrant: &Warrant,
         end: &End,
         placed: &[(Chunk, output::Placed)],
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let act = warrant.act();
         let mut tx = self.db.begin(&ctx.tenant).await?;
         let event = ended_event(act, warrant.action(), end).plan(warrant.plan_id());
         let event =
             audit::row(&tx, ctx, &event).map_err(|e| Fault::unavailable("store", e.to_string()))?;
         if !store::update_ended(&mut tx, act, warrant.nonce(), end, event).await? {
-            // A lost answer to our own commit, or a probe that came first: either way it has ended.
-            return Ok(());
+            return Ok(false);
         }
         for (chunk, place) in placed {
             store::insert_chunk(&mut tx, ctx, act, chunk, place).await?;
         }
         crash::point("router.before_record");
         tx.commit().await?;
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The HTTP face of the role `tool-router`.
 //!
 //! `POST /v1/tools:execute` takes an act by name (`ActRef`), or a read with its arguments; `POST /v1/tools:probe` an act;
+//! `POST /v1/tools:look` a running execution whose assertions are to be looked at;
 //! `GET /v1/tools` lists the catalogue. Every path wants the shared service token; no header or body names an actor.
 
 use std::sync::Arc;
@@ -25,7 +26,11 @@ use super::{
     catalog::{Catalog, Class},
     client::ReadRequest,
 };
-use crate::domain::{OpCtx, run::ActRef};
+use crate::domain::{
+    OpCtx,
+    run::{ActRef, LookRef},
+    unique::{DUPLICATE, Unique},
+};
 
 /// Largest body.
 const BODY_BYTES: usize = 256 * 1024;
@@ -35,6 +40,7 @@ pub fn routes(router: Arc<Router>, token: SecretString) -> Routes {
     Routes::new()
         .route("/v1/tools:execute", post(execute))
         .route("/v1/tools:probe", post(probe))
+        .route("/v1/tools:look", post(look))
         .route("/v1/tools", get(list))
         .fallback(|| async { problem(StatusCode::NOT_FOUND, "not_found", "there is no such path") })
         .method_not_allowed_fallback(|| async {
@@ -75,7 +81,7 @@ async fn execute(
     State(router): State<Arc<Router>>,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
-    let value = match parse::<Value>(body) {
+    let value = match parse(body) {
         Ok(value) => value,
         Err(response) => return *response,
     };
@@ -116,11 +122,24 @@ async fn probe(
     State(router): State<Arc<Router>>,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Response {
-    match parse::<Value>(body).and_then(read_as::<ActRef>) {
+    match parse(body).and_then(read_as::<ActRef>) {
         Ok(act) => router
             .probe(&act)
             .await
             .map_or_else(refused, |report| Json(report).into_response()),
+        Err(response) => *response,
+    }
+}
+
+async fn look(
+    State(router): State<Arc<Router>>,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Response {
+    match parse(body).and_then(read_as::<LookRef>) {
+        Ok(named) => router
+            .look(&named)
+            .await
+            .map_or_else(refused, |look| Json(look).into_response()),
         Err(response) => *response,
     }
 }
@@ -158,9 +177,8 @@ pub fn listing(catalog: &Catalog) -> Value {
     json!({ "tools": tools.collect::<Vec<_>>() })
 }
 
-fn parse<T: DeserializeOwned>(
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Result<T, Box<Response>> {
+/// One JSON value in which no key stands twice: what is checked is what is done.
+fn parse(body: Result<Bytes, axum::extract::rejection::BytesRejection>) -> Result<Value, Box<Response>> {
     let body = body.map_err(|rejection| {
         let status = rejection.status();
         let code = if status == StatusCode::PAYLOAD_TOO_LARGE {
@@ -170,8 +188,16 @@ fn parse<T: DeserializeOwned>(
         };
         Box::new(problem(status, code, &rejection.body_text()))
     })?;
-    serde_json::from_slice(&body)
-        .map_err(|e| Box::new(problem(StatusCode::BAD_REQUEST, "malformed_json", &e.to_string())))
+    let read = serde_json::from_slice::<Unique>(&body);
+    read.map(|unique| unique.0).map_err(|error| {
+        let message = error.to_string();
+        let (status, code) = if message.starts_with(DUPLICATE) {
+            (StatusCode::UNPROCESSABLE_ENTITY, "duplicate_key")
+        } else {
+            (StatusCode::BAD_REQUEST, "malformed_json")
+        };
+        Box::new(problem(status, code, &message))
+    })
 }
 
 fn read_as<T: DeserializeOwned>(value: Value) -> Result<T, Box<Response>> {

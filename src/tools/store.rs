@@ -8,10 +8,11 @@ use crate::{
     audit::EventRow,
     domain::{
         CanonicalError, OpCtx, Target, TargetId, canonical,
-        run::{ActRef, AttemptStatus, Captured},
+        plan::Verification,
+        run::{ActRef, AttemptStatus, Captured, LookRef, Verdict},
     },
     store::{Error, Tx},
-    warrant::{Answer, FENCED, Warrant},
+    warrant::{Answer, FENCED, Refusal, Warrant},
 };
 
 /// An attempt as stored.
@@ -236,6 +237,74 @@ pub(super) async fn find(tx: &mut Tx, act: &ActRef) -> Result<Option<Attempt>, E
         })
     })
     .transpose()
+}
+
+/// Keeps a refusal as the end of its attempt; a fence of a probe is taken over, as by a claim.
+pub(super) async fn refuse(
+    tx: &mut Tx,
+    ctx: &OpCtx,
+    act: &ActRef,
+    refusal: &Refusal,
+    router_id: Uuid,
+) -> Result<(), Error> {
+    let answer = Answer {
+        retryable: refusal.retryable,
+        ..Answer::default()
+    };
+    sqlx::query!(
+        "INSERT INTO attempt (execution_id, step, direction, attempt, tenant_id, epoch, status, nonce, router_id,
+           claimed_at, alive_until, deadline_at, ended_at, result, error_code, error)
+         VALUES ($1, $2, $3, $4, $5, $6, 'refused', $7, $8, db_now(), db_now(), db_now(), db_now(), $9, $10, $11)
+         ON CONFLICT (execution_id, step, direction, attempt) DO UPDATE
+           SET epoch = excluded.epoch, nonce = excluded.nonce, router_id = excluded.router_id, claimed_at = excluded.claimed_at,
+             ended_at = excluded.ended_at, result = excluded.result, error_code = excluded.error_code, error = excluded.error
+           WHERE attempt.status = 'refused' AND attempt.error_code = 'fenced' AND attempt.epoch <= excluded.epoch",
+        act.execution_id.uuid(),
+        step(act),
+        act.direction.as_str(),
+        attempt(act),
+        act.tenant_id.as_str(),
+        act.epoch,
+        ctx.id::<Uuid>(),
+        router_id,
+        canonical::to_bytes(&answer).map_err(corrupt)?,
+        refusal.code,
+        refusal.message,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Keeps one look, if `named` still names the execution's lease, and says whether it was the last one. The window begins with the
+/// first look after the last forward attempt ended, at the earliest when the settle time is over.
+pub(super) async fn insert_look(
+    tx: &mut Tx,
+    named: &LookRef,
+    verdict: Verdict,
+    timing: &Verification,
+) -> Result<Option<bool>, Error> {
+    let last = sqlx::query_scalar!(
+        "INSERT INTO look (execution_id, number, tenant_id, epoch, verdict, last, looked_at)
+         SELECT e.execution_id,
+           1 + coalesce((SELECT max(number) FROM look WHERE execution_id = e.execution_id), 0),
+           e.tenant_id, e.epoch, $3,
+           now.at >= make_interval(secs => $5) + greatest(
+             done.at + make_interval(secs => $4),
+             coalesce((SELECT min(looked_at) FROM look WHERE execution_id = e.execution_id AND looked_at > done.at), now.at)),
+           now.at
+         FROM execution e, (SELECT db_now() AS at) AS now, LATERAL (
+           SELECT coalesce(max(ended_at), e.created_at) AS at FROM attempt
+           WHERE execution_id = e.execution_id AND direction = 'forward' AND status <> 'refused') AS done
+         WHERE e.execution_id = $1 AND e.epoch = $2 AND e.status = 'running'
+         RETURNING last",
+        named.execution_id.uuid(),
+        named.epoch,
+        verdict.as_str(),
+        f64::from(timing.settle_secs),
+        f64::from(timing.window_secs),
+    );
+    Ok(last.fetch_optional(&mut **tx).await?)
 }
 
 /// What the first attempt of this step and direction captured: a mark of any attempt is newer than that.

@@ -3,14 +3,17 @@
 //! In: an [`ActRef`], which names an act and describes nothing, and a transaction of the router's database role. Out: a
 //! [`Warrant`], the only value from which the argument vector of a write can be made; or a [`Refusal`] with a stable code.
 //! Always holds: everything in a warrant was derived from the plan's stored bytes, whose recomputed digest a trusted key has
-//! signed; any mismatch, reuse or missing value refuses; nothing is skipped when blank. Compensation was part of what was
-//! approved: freeze, windows, duration and target changes stop forward acts only.
+//! signed; any mismatch, reuse or missing value refuses; nothing is skipped when blank; whatever the journal gives as a reason has a
+//! ground that its writer cannot write. Compensation was part of what was approved: freeze, windows, duration and target changes stop
+//! forward acts only.
 //! Not here: running anything (tools), who may approve (approval), signing (approval).
 
 mod approved;
 mod derive;
 mod gates;
+mod grounds;
 mod journal;
+mod look;
 pub mod statement;
 mod store;
 
@@ -23,17 +26,23 @@ use uuid::Uuid;
 use crate::{
     domain::{
         Digest, EffectKind, OpCtx, PlanId, Risk, Target,
-        plan::{Args, Assertion, Step},
+        plan::{Args, Assertion, PlanDoc, Step},
         run::{ActRef, Captured, Direction},
     },
     policy,
     store::Tx,
 };
+use store::Rows;
+
 pub use gates::refused_event;
+pub use look::{Looking, looking};
 pub use statement::{ApprovalKeys, Signed, Statement, StatementError};
 
 /// Code of the row that a probe leaves where it found no attempt: only a holder of its epoch or a newer one may claim it.
 pub const FENCED: &str = "fenced";
+
+/// Code of an attempt that ended without effect, as a probe saw it.
+pub const NOT_DONE: &str = "not_done";
 
 /// What the router knows of the live definition of an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +75,10 @@ pub struct Refusal {
     pub code: &'static str,
     /// One line for people.
     pub message: String,
+    /// The journal intends this attempt, and the refusal is its end: it is to be stored as that.
+    pub ends_attempt: bool,
+    /// Another attempt may help.
+    pub retryable: bool,
 }
 
 impl Refusal {
@@ -73,6 +86,22 @@ impl Refusal {
         Self {
             code,
             message: message.into(),
+            ends_attempt: false,
+            retryable: false,
+        }
+    }
+
+    fn of_the_attempt(self) -> Self {
+        Self {
+            ends_attempt: true,
+            ..self
+        }
+    }
+
+    fn retryable(self) -> Self {
+        Self {
+            retryable: true,
+            ..self
         }
     }
 }
@@ -237,21 +266,38 @@ pub async fn issue(
     if tx.tenant() != Some(&act.tenant_id) || live.ctx.tenant != act.tenant_id {
         return Err(Refusal::new("tenant_mismatch", "the transaction is not the tenant's").into());
     }
-    store::lock_execution(tx, act).await?;
-    let rows = store::load(tx, act).await?;
+    store::lock_execution(tx, act.execution_id).await?;
+    let rows = store::load(tx, act.execution_id).await?;
     if rows.attempts.iter().any(|a| a.is(act) && !a.fenced) {
         return Err(Error::Claimed);
     }
     let doc = approved::plan(&rows)?;
-    journal::check(&rows, act)?;
+    journal::check(&rows, &doc, act)?;
+    // From here on it is this attempt that is refused, and by nothing that could be otherwise for a later lease.
+    issue_intended(tx, keys, live, act, &rows, &doc)
+        .await
+        .map_err(|error| match error {
+            Error::Refused(refusal) => Error::Refused(refusal.of_the_attempt()),
+            other => other,
+        })
+}
+
+async fn issue_intended(
+    tx: &mut Tx,
+    keys: &ApprovalKeys,
+    live: &Live<'_>,
+    act: &ActRef,
+    rows: &Rows,
+    doc: &PlanDoc,
+) -> Result<Warrant, Error> {
     let step = doc
         .step(act.step)
         .ok_or_else(|| Refusal::new("step_unknown", "the plan has no such step"))?;
-    let derived = derive::call(&rows, act, step, live)?;
+    let derived = derive::call(rows, act, step, live)?;
     let writes = derived.effect != EffectKind::None || step.effect != EffectKind::None;
-    let approved_tier = approved::approval(&rows, keys, &doc, writes, act.direction)?;
-    let target = gates::check(&rows, act, &doc, writes)?;
-    gates::policy(tx, live, act, &doc, &target, approved_tier).await?;
+    let approved_tier = approved::approval(rows, keys, doc, writes, act.direction)?;
+    let target = gates::check(rows, act, doc, writes)?;
+    gates::policy(tx, live, act, doc, &target, approved_tier).await?;
     let forward_act = act.direction == Direction::Forward;
     Ok(Warrant {
         act: act.clone(),
@@ -294,7 +340,7 @@ pub struct Named {
 
 /// Names the call behind `act`, from the plan's checked bytes. Asks no gate and proves nothing.
 pub async fn describe(tx: &mut Tx, live: &Live<'_>, act: &ActRef) -> Result<Named, Error> {
-    let rows = store::load(tx, act).await?;
+    let rows = store::load(tx, act.execution_id).await?;
     let doc = approved::plan(&rows)?;
     let step = doc
         .step(act.step)
@@ -311,7 +357,7 @@ pub async fn describe(tx: &mut Tx, live: &Live<'_>, act: &ActRef) -> Result<Name
 
 /// Holds the execution's lock until the transaction ends: nobody claims an attempt of it meanwhile.
 pub async fn lock(tx: &mut Tx, act: &ActRef) -> Result<(), crate::store::Error> {
-    store::lock_execution(tx, act).await
+    store::lock_execution(tx, act.execution_id).await
 }
 
 /// `start` plus `secs`, for comparisons with database time.

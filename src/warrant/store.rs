@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Answer, Error, Refusal};
 use crate::{
     domain::{
-        ApprovalId, CanonicalError, PersonId, PlanId, TargetId, canonical,
+        ApprovalId, CanonicalError, ExecutionId, IdentityId, PersonId, PlanId, TargetId, canonical,
         plan::PlanDoc,
         run::{ActRef, Captured, Direction, JournalEvent},
     },
@@ -25,8 +25,33 @@ pub(super) struct Rows {
     /// The person linked to the login that asked, as the link is now.
     pub(super) requester_identity_person_id: Option<PersonId>,
     pub(super) target: Option<TargetRow>,
-    pub(super) journal: Vec<JournalEvent>,
+    pub(super) journal: Vec<Entry>,
+    /// In the order in which they were taken.
+    pub(super) looks: Vec<LookRow>,
+    pub(super) requests: Vec<RequestRow>,
     pub(super) attempts: Vec<AttemptRow>,
+}
+
+/// One entry of the journal: the orchestrator's row.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) seq: i64,
+    pub(super) event: JournalEvent,
+}
+
+/// One look at the assertions: the router's row.
+#[derive(Debug, Clone)]
+pub(super) struct LookRow {
+    pub(super) verdict: String,
+    pub(super) last: bool,
+}
+
+/// What a person asked: the gateway's row.
+#[derive(Debug, Clone)]
+pub(super) struct RequestRow {
+    pub(super) event: JournalEvent,
+    /// The engine says that it could not be.
+    pub(super) refused: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -44,6 +69,7 @@ pub(super) struct ExecutionRow {
     pub(super) status: String,
     pub(super) generation: i64,
     pub(super) epoch: i64,
+    pub(super) journal_length: i64,
     pub(super) created_at: DateTime<Utc>,
     pub(super) started_at: Option<DateTime<Utc>>,
 }
@@ -97,6 +123,9 @@ pub(super) struct AttemptRow {
     pub(super) status: String,
     /// Only the trace of a probe that found nothing: the attempt itself was never claimed.
     pub(super) fenced: bool,
+    /// A probe found no effect of it.
+    pub(super) not_done: bool,
+    pub(super) retryable: bool,
     pub(super) prior: Captured,
     pub(super) result: Captured,
 }
@@ -108,162 +137,214 @@ impl AttemptRow {
 }
 
 /// One issuer of warrants at a time an execution, until the transaction ends.
-pub(super) async fn lock_execution(tx: &mut Tx, act: &ActRef) -> Result<(), crate::store::Error> {
+pub(super) async fn lock_execution(tx: &mut Tx, id: ExecutionId) -> Result<(), crate::store::Error> {
     sqlx::query!(
         r#"SELECT pg_advisory_xact_lock(hashtextextended($1, 0)) AS "locked: ()""#,
-        act.execution_id.to_string()
+        id.to_string()
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
-/// Loads it all.
-pub(super) async fn load(tx: &mut Tx, act: &ActRef) -> Result<Rows, Error> {
-    let now = tx.db_now().await?;
-    let installation = sqlx::query_as!(
-        InstallationRow,
-        "SELECT generation, frozen, read_only FROM installation"
-    )
-    .fetch_one(&mut **tx)
-    .await
-    .map_err(crate::store::Error::from)?;
-    let execution = execution(tx, act).await?;
-    let plan = plan(tx, execution.plan_id).await?;
+/// Loads it all: four statements, because each is a round trip before every act.
+pub(super) async fn load(tx: &mut Tx, id: ExecutionId) -> Result<Rows, Error> {
+    let wanted = wanted(tx, id).await?;
     // Only for look-ups before the bytes are checked: who asked, and where.
-    let doc = PlanDoc::open(&plan.doc).ok();
-    let (approval, grant) = match execution.approval_id {
-        Some(id) => (approval(tx, id).await?, grant(tx, id).await?),
-        None => (None, None),
-    };
-    let approver = match &grant {
-        Some(grant) => approver(tx, grant.approver_person_id).await?,
-        None => None,
-    };
-    let identity = doc.as_ref().and_then(|doc| doc.requester.identity_id);
-    let requester_identity_person_id = match identity {
-        Some(id) => sqlx::query_scalar!("SELECT person_id FROM identity WHERE identity_id = $1", id.uuid())
-            .fetch_optional(&mut **tx)
-            .await
-            .map_err(crate::store::Error::from)?
-            .flatten()
-            .map(PersonId::from),
-        None => None,
-    };
-    let target = match doc.as_ref().map(|doc| doc.target.target_id) {
-        Some(id) => target(tx, id).await?,
-        None => None,
-    };
-    let journal = journal(tx, act).await?;
-    let attempts = attempts(tx, act).await?;
+    let doc = PlanDoc::open(&wanted.plan.doc).ok();
+    let grounds = grounds(tx, wanted.execution.approval_id, doc.as_ref()).await?;
+    let told = told(tx, id).await?;
+    let attempts = attempts(tx, id).await?;
     Ok(Rows {
-        now,
-        installation,
-        execution,
-        plan,
-        approval,
-        grant,
-        approver,
-        requester_identity_person_id,
-        target,
-        journal,
+        now: wanted.now,
+        installation: wanted.installation,
+        execution: wanted.execution,
+        plan: wanted.plan,
+        approval: grounds.approval,
+        grant: grounds.grant,
+        approver: grounds.approver,
+        requester_identity_person_id: grounds.requester_identity_person_id,
+        target: grounds.target,
+        journal: told.journal,
+        looks: told.looks,
+        requests: told.requests,
         attempts,
     })
 }
 
-async fn execution(tx: &mut Tx, act: &ActRef) -> Result<ExecutionRow, Error> {
+/// What is to be carried out.
+struct Wanted {
+    now: DateTime<Utc>,
+    installation: InstallationRow,
+    execution: ExecutionRow,
+    plan: PlanRow,
+}
+
+async fn wanted(tx: &mut Tx, id: ExecutionId) -> Result<Wanted, Error> {
     let row = sqlx::query!(
-        "SELECT tenant_id, plan_id, approval_id, status, generation, epoch, created_at, started_at
-         FROM execution WHERE execution_id = $1",
-        act.execution_id.uuid()
+        r#"SELECT i.generation, i.frozen, i.read_only, db_now() AS "now!",
+             e.tenant_id, e.plan_id, e.approval_id, e.status, e.generation AS of_generation, e.epoch, e.journal_length,
+             e.created_at, e.started_at,
+             p.tenant_id AS "plan_tenant_id?", p.status AS "plan_status?", p.doc_version AS "doc_version?", p.doc AS "doc?",
+             p.digest AS "digest?"
+           FROM installation i CROSS JOIN execution e LEFT JOIN plan p ON p.plan_id = e.plan_id
+           WHERE e.execution_id = $1"#,
+        id.uuid()
     )
     .fetch_optional(&mut **tx)
     .await
     .map_err(crate::store::Error::from)?;
     let row = row.ok_or_else(|| Refusal::new("execution_unknown", "there is no such execution"))?;
-    Ok(ExecutionRow {
-        tenant_id: row.tenant_id,
-        plan_id: row.plan_id.into(),
-        approval_id: row.approval_id.map(ApprovalId::from),
-        status: row.status,
-        generation: row.generation,
-        epoch: row.epoch,
-        created_at: row.created_at,
-        started_at: row.started_at,
+    let plan = (|| {
+        Some(PlanRow {
+            plan_id: row.plan_id.into(),
+            tenant_id: row.plan_tenant_id?,
+            status: row.plan_status?,
+            doc_version: row.doc_version?,
+            doc: row.doc?,
+            digest: row.digest?,
+        })
+    })();
+    Ok(Wanted {
+        now: row.now,
+        installation: InstallationRow {
+            generation: row.generation,
+            frozen: row.frozen,
+            read_only: row.read_only,
+        },
+        execution: ExecutionRow {
+            tenant_id: row.tenant_id,
+            plan_id: row.plan_id.into(),
+            approval_id: row.approval_id.map(ApprovalId::from),
+            status: row.status,
+            generation: row.of_generation,
+            epoch: row.epoch,
+            journal_length: row.journal_length,
+            created_at: row.created_at,
+            started_at: row.started_at,
+        },
+        plan: plan.ok_or_else(|| Refusal::new("plan_unknown", "the execution's plan does not exist"))?,
     })
 }
 
-async fn plan(tx: &mut Tx, id: PlanId) -> Result<PlanRow, Error> {
-    let row = sqlx::query_as!(
-        PlanRow,
-        "SELECT plan_id, tenant_id, status, doc_version, doc, digest FROM plan WHERE plan_id = $1",
-        id.uuid()
-    )
-    .fetch_optional(&mut **tx)
-    .await
-    .map_err(crate::store::Error::from)?;
-    row.ok_or_else(|| Refusal::new("plan_unknown", "the execution's plan does not exist").into())
+/// Who said yes, who asked, and where.
+struct Grounds {
+    approval: Option<ApprovalRow>,
+    grant: Option<GrantRow>,
+    approver: Option<ApproverRow>,
+    requester_identity_person_id: Option<PersonId>,
+    target: Option<TargetRow>,
 }
 
-async fn approval(tx: &mut Tx, id: ApprovalId) -> Result<Option<ApprovalRow>, crate::store::Error> {
-    Ok(sqlx::query_as!(
-        ApprovalRow,
-        "SELECT approval_id, plan_id, digest, tier, status, expires_at FROM approval WHERE approval_id = $1",
-        id.uuid()
+async fn grounds(
+    tx: &mut Tx,
+    approval_id: Option<ApprovalId>,
+    doc: Option<&PlanDoc>,
+) -> Result<Grounds, crate::store::Error> {
+    let row = sqlx::query!(
+        r#"SELECT a.approval_id AS "approval_id?", a.plan_id AS "plan_id?", a.digest AS "digest?", a.tier AS "tier?",
+             a.status AS "status?", a.expires_at AS "expires_at?",
+             g.statement AS "statement?", g.key_id AS "key_id?", g.signature AS "signature?",
+             g.approver_person_id AS "approver_person_id?",
+             person.person_id AS "person_id?", person.barred_until AS "barred_until?",
+             t.target_id AS "target_id?", t.version AS "version?", t.doc AS "doc?", login.person_id AS "linked?"
+           FROM (SELECT $1::uuid AS approval_id, $2::uuid AS target_id, $3::uuid AS identity_id) AS named
+           LEFT JOIN approval a ON a.approval_id = named.approval_id
+           LEFT JOIN approval_grant g ON g.approval_id = named.approval_id
+           LEFT JOIN person ON person.person_id = g.approver_person_id
+           LEFT JOIN target t ON t.target_id = named.target_id
+           LEFT JOIN identity login ON login.identity_id = named.identity_id"#,
+        approval_id.map(ApprovalId::uuid),
+        doc.map(|doc| doc.target.target_id.uuid()),
+        doc.and_then(|doc| doc.requester.identity_id).map(IdentityId::uuid),
     )
-    .fetch_optional(&mut **tx)
-    .await?)
+    .fetch_one(&mut **tx)
+    .await?;
+    let approval = || {
+        Some(ApprovalRow {
+            approval_id: row.approval_id?.into(),
+            plan_id: row.plan_id?.into(),
+            digest: row.digest?,
+            tier: row.tier?,
+            status: row.status?,
+            expires_at: row.expires_at?,
+        })
+    };
+    let grant = || {
+        Some(GrantRow {
+            statement: row.statement?,
+            key_id: row.key_id?,
+            signature: row.signature?,
+            approver_person_id: row.approver_person_id?.into(),
+        })
+    };
+    let target = || {
+        Some(TargetRow {
+            target_id: row.target_id?.into(),
+            version: row.version?,
+            doc: row.doc?,
+        })
+    };
+    Ok(Grounds {
+        approval: approval(),
+        grant: grant(),
+        approver: row.person_id.map(|_| ApproverRow {
+            barred_until: row.barred_until,
+        }),
+        requester_identity_person_id: row.linked.map(PersonId::from),
+        target: target(),
+    })
 }
 
-async fn grant(tx: &mut Tx, id: ApprovalId) -> Result<Option<GrantRow>, crate::store::Error> {
-    Ok(sqlx::query_as!(
-        GrantRow,
-        "SELECT statement, key_id, signature, approver_person_id FROM approval_grant WHERE approval_id = $1",
-        id.uuid()
-    )
-    .fetch_optional(&mut **tx)
-    .await?)
+/// What journal, router and people tell of an execution.
+#[derive(Default)]
+struct Told {
+    journal: Vec<Entry>,
+    looks: Vec<LookRow>,
+    requests: Vec<RequestRow>,
 }
 
-async fn approver(tx: &mut Tx, id: PersonId) -> Result<Option<ApproverRow>, crate::store::Error> {
-    Ok(sqlx::query_as!(
-        ApproverRow,
-        "SELECT barred_until FROM person WHERE person_id = $1",
+/// All of it in one round trip.
+async fn told(tx: &mut Tx, id: ExecutionId) -> Result<Told, Error> {
+    let rows = sqlx::query!(
+        r#"SELECT 'journal' AS "source!", seq AS "number!", event AS "event?", NULL::text AS "verdict?", false AS "flag!"
+             FROM journal WHERE execution_id = $1
+           UNION ALL SELECT 'look', number, NULL, verdict, last FROM look WHERE execution_id = $1
+           UNION ALL SELECT 'request', 0, event, NULL, refused IS NOT NULL FROM execution_request WHERE execution_id = $1
+           ORDER BY 1, 2"#,
         id.uuid()
-    )
-    .fetch_optional(&mut **tx)
-    .await?)
-}
-
-async fn target(tx: &mut Tx, id: TargetId) -> Result<Option<TargetRow>, crate::store::Error> {
-    Ok(sqlx::query_as!(
-        TargetRow,
-        "SELECT target_id, version, doc FROM target WHERE target_id = $1",
-        id.uuid()
-    )
-    .fetch_optional(&mut **tx)
-    .await?)
-}
-
-async fn journal(tx: &mut Tx, act: &ActRef) -> Result<Vec<JournalEvent>, Error> {
-    let rows = sqlx::query_scalar!(
-        "SELECT event FROM journal WHERE execution_id = $1 ORDER BY seq",
-        act.execution_id.uuid()
     )
     .fetch_all(&mut **tx)
     .await
     .map_err(crate::store::Error::from)?;
-    let read = |bytes: Vec<u8>| {
-        canonical::from_bytes(&bytes)
-            .map_err(|e| Refusal::new("journal_unreadable", format!("an entry of the journal: {e}")).into())
-    };
-    rows.into_iter().map(read).collect()
+    let mut told = Told::default();
+    for row in rows {
+        let event = || -> Result<JournalEvent, Refusal> {
+            canonical::from_bytes(row.event.as_deref().unwrap_or_default())
+                .map_err(|e| Refusal::new("journal_unreadable", format!("an entry of the journal: {e}")))
+        };
+        match row.source.as_str() {
+            "journal" => told.journal.push(Entry {
+                seq: row.number,
+                event: event()?,
+            }),
+            "request" => told.requests.push(RequestRow {
+                event: event()?,
+                refused: row.flag,
+            }),
+            _ => told.looks.push(LookRow {
+                verdict: row.verdict.unwrap_or_default(),
+                last: row.flag,
+            }),
+        }
+    }
+    Ok(told)
 }
 
-async fn attempts(tx: &mut Tx, act: &ActRef) -> Result<Vec<AttemptRow>, Error> {
+async fn attempts(tx: &mut Tx, id: ExecutionId) -> Result<Vec<AttemptRow>, Error> {
     let rows = sqlx::query!(
         "SELECT step, direction, attempt, epoch, status, error_code, prior, result FROM attempt WHERE execution_id = $1",
-        act.execution_id.uuid()
+        id.uuid()
     )
     .fetch_all(&mut **tx)
     .await
@@ -283,6 +364,8 @@ async fn attempts(tx: &mut Tx, act: &ActRef) -> Result<Vec<AttemptRow>, Error> {
             attempt: u32::try_from(row.attempt).unwrap_or(u32::MAX),
             epoch: row.epoch,
             fenced: row.status == "refused" && row.error_code.as_deref() == Some(super::FENCED),
+            not_done: row.status == "failed" && row.error_code.as_deref() == Some(super::NOT_DONE),
+            retryable: answer.as_ref().is_some_and(|answer| answer.retryable),
             status: row.status,
             prior: prior.unwrap_or_default(),
             result: answer.map(|answer| answer.values).unwrap_or_default(),

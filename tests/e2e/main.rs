@@ -21,6 +21,10 @@ mod kubectl;
 mod out_of_memory;
 mod refusals;
 mod roll_out;
+mod shadow;
+#[path = "../it/world/mod.rs"]
+#[expect(dead_code, reason = "each binary uses its own part")]
+mod world;
 
 /// A path that `cargo xtask test --real` gives.
 fn given(name: &str) -> std::path::PathBuf {

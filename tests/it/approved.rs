@@ -1,5 +1,8 @@
 //! An approved plan that is being executed, as rows: what acts are tried against.
 
+#[path = "approved/telling.rs"]
+mod telling;
+
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use carapulse::{
@@ -275,6 +278,8 @@ impl Approved {
         .await
         .expect("journal");
         self.seq += 1;
+        self.sql(&format!("UPDATE execution SET journal_length = {}", self.seq))
+            .await;
     }
 
     /// The journal intends this attempt; returns its name.

@@ -3,6 +3,7 @@
 
 mod bundle;
 mod cli;
+mod forge;
 mod list;
 mod sequence;
 mod tamper;
@@ -33,6 +34,8 @@ fn ctx() -> OpCtx {
 struct Log {
     db: TestDb,
     gateway: Db,
+    orchestrator: Db,
+    router: Db,
     /// As the sequencer, who sees the events of all tenants, without their bodies.
     all: Db,
     folder: tempfile::TempDir,
@@ -43,12 +46,16 @@ impl Log {
     async fn new() -> Self {
         let db = TestDb::new().await;
         let gateway = db.as_role(DbRole::Gateway).await;
+        let orchestrator = db.as_role(DbRole::Orchestrator).await;
+        let router = db.as_role(DbRole::Router).await;
         let all = db.as_role(DbRole::Sequencer).await;
         let folder = tempfile::tempdir().unwrap();
         let sequencer = sequencer(&db, folder.path()).await;
         Self {
             db,
             gateway,
+            orchestrator,
+            router,
             all,
             folder,
             sequencer,

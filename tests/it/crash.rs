@@ -3,7 +3,9 @@
 //! The plan of the story (one `git revert`, pushed) is played once for each place of `store::crash::POINTS`; the process
 //! that passes the place dies there by SIGKILL, another takes over. What counts is the repository: exactly one revert.
 
+mod incident;
 mod outcome;
+mod sandbox;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -65,7 +67,8 @@ async fn invariant_7_a_process_killed_at_any_place_loses_nothing_and_does_nothin
 
 /// Every place on the way to success; and, where a fix that does not help is rolled back, the places of the way back.
 fn cases() -> Vec<Case> {
-    let mut all: Vec<Case> = POINTS.iter().map(|place| forward(place)).collect();
+    let of_a_plan = POINTS.iter().filter(|place| !place.starts_with("investigation."));
+    let mut all: Vec<Case> = of_a_plan.map(|place| forward(place)).collect();
     let many = [
         ("engine.before_commit", 2),
         ("engine.after_commit", 2),
@@ -168,6 +171,8 @@ struct Cast<'a> {
     deaths: Vec<(&'static str, VecDeque<String>)>,
     /// Of each running process, whether it will die.
     doomed: Vec<bool>,
+    /// The clock is moved by this when an orchestrator has died; nothing where its leases run out soon enough by themselves.
+    lease: Duration,
 }
 
 impl<'a> Cast<'a> {
@@ -176,6 +181,7 @@ impl<'a> Cast<'a> {
         Self {
             world,
             running: Vec::new(),
+            lease: Duration::ZERO,
             deaths: deaths
                 .map(|(role, places)| (*role, places.clone().into()))
                 .collect(),
@@ -204,11 +210,23 @@ impl<'a> Cast<'a> {
             }
             let role = self.running.remove(index).role;
             self.doomed.remove(index);
-            if role == "tool-router" {
-                self.world.db.advance(CLAIM_IS_OVER).await;
-            }
+            self.world.db.advance(self.over_after(role)).await;
             self.enter(role).await;
             return;
+        }
+    }
+
+    fn pid_of(&self, role: &str) -> i32 {
+        let process = self.running.iter().find(|process| process.role == role);
+        process.expect("it runs").pid()
+    }
+
+    /// How far the database's clock is moved, so that what the dead one held is free.
+    fn over_after(&self, role: &str) -> Duration {
+        match role {
+            "tool-router" => CLAIM_IS_OVER,
+            "orchestrator" => self.lease,
+            _ => Duration::ZERO,
         }
     }
 

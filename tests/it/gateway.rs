@@ -5,6 +5,8 @@ mod agent;
 mod input;
 mod lists;
 mod logs;
+mod people;
 mod plans;
+mod secrets;
 mod targets;
 pub(crate) mod world;

@@ -1,4 +1,4 @@
-//! Migrations: there and back, one runner at a time, no half-done step.
+//! The runner: one at a time, no half-done step, a history that is believed. What the migrations themselves do: `schema.rs`.
 
 use std::{process::Command, time::Duration};
 
@@ -38,7 +38,7 @@ fn impatient() -> Options {
     }
 }
 
-async fn migrator(db: &TestDb, sources: &[Source]) -> Migrator {
+pub(crate) async fn migrator(db: &TestDb, sources: &[Source]) -> Migrator {
     Migrator::with_sources(&db.address(DbRole::Owner), Options::default(), sources)
         .await
         .unwrap()
@@ -52,46 +52,6 @@ async fn tables(connection: &mut PgConnection) -> Vec<String> {
     .fetch_all(connection)
     .await
     .unwrap()
-}
-
-#[tokio::test]
-async fn every_migration_goes_up_and_down_and_up_again_twice() {
-    let db = TestDb::empty().await;
-    let mut owner = db.owner().await;
-    for round in 0..2 {
-        let mut before = vec![tables(&mut owner).await];
-        for count in 1..=builtin().len() {
-            let mut migrator = migrator(&db, &builtin()[..count]).await;
-            let applied = migrator.up().await.unwrap();
-            assert_eq!(applied.len(), 1, "round {round}: {}", builtin()[count - 1].name);
-            assert!(
-                migrator.up().await.unwrap().is_empty(),
-                "a second run does nothing"
-            );
-            let redone = migrator.redo().await.unwrap();
-            assert_eq!(redone[0].name, applied[0].name);
-            before.push(tables(&mut owner).await);
-        }
-        for count in (1..=builtin().len()).rev() {
-            let mut migrator = migrator(&db, builtin()).await;
-            let taken_back = migrator.down(1).await.unwrap();
-            assert_eq!(usize::try_from(taken_back[0].version).unwrap(), count);
-            let mut left = tables(&mut owner).await;
-            left.retain(|name| name != "refinery_schema_history" || count > 1);
-            assert_eq!(
-                left,
-                before[count - 1],
-                "round {round}: {} leaves nothing",
-                taken_back[0].name
-            );
-        }
-        let mut migrator = migrator(&db, builtin()).await;
-        assert!(migrator.down(1).await.unwrap().is_empty());
-        sqlx::raw_sql("DROP TABLE refinery_schema_history")
-            .execute(&mut owner)
-            .await
-            .unwrap();
-    }
 }
 
 #[tokio::test]
@@ -151,6 +111,45 @@ async fn is_locked(connection: &mut PgConnection) -> bool {
     .fetch_one(connection)
     .await
     .unwrap()
+}
+
+#[tokio::test]
+async fn a_migration_that_cannot_have_a_table_says_who_keeps_it_and_leaves_no_trace() {
+    const WIDER: Source = Source {
+        name: "V2__wider",
+        up: "CREATE TABLE first (id int); ALTER TABLE good ADD COLUMN more int;",
+        down: "ALTER TABLE good DROP COLUMN more; DROP TABLE first;",
+    };
+    let db = TestDb::empty().await;
+    migrator(&db, &[GOOD]).await.up().await.unwrap();
+    let mut report = db.owner().await;
+    let reading = "SET application_name = 'a long report'; BEGIN; SELECT count(*) FROM good";
+    sqlx::raw_sql(reading).execute(&mut report).await.unwrap();
+    let address = db.address(DbRole::Owner);
+    let impatient = || Migrator::with_sources(&address, impatient(), &[GOOD, WIDER]);
+    let refused = impatient().await.unwrap().up().await.unwrap_err();
+    assert!(matches!(refused, Error::Step { version: 2, .. }), "{refused}");
+    let refused = refused.to_string();
+    assert!(
+        refused.contains("`a long report` (server process") && refused.contains("holds good since 20"),
+        "{refused}"
+    );
+    assert_eq!(
+        tables(&mut db.owner().await).await,
+        ["good", "refinery_schema_history"]
+    );
+
+    sqlx::raw_sql("COMMIT").execute(&mut report).await.unwrap();
+    assert_eq!(impatient().await.unwrap().up().await.unwrap().len(), 1);
+    sqlx::raw_sql("BEGIN; SELECT count(*) FROM good")
+        .execute(&mut report)
+        .await
+        .unwrap();
+    let refused = impatient().await.unwrap().down(1).await.unwrap_err().to_string();
+    assert!(
+        refused.contains("V2__wider failed and left no trace") && refused.contains("`a long report`"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

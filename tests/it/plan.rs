@@ -49,7 +49,7 @@ impl PriorReader for Reader {
 }
 
 pub(crate) fn system() -> OpCtx {
-    OpCtx::new(Actor::system("investigation"), "default".parse().unwrap(), "r1")
+    OpCtx::new(Actor::system("test"), "default".parse().unwrap(), "r1")
 }
 
 impl World {

@@ -110,7 +110,8 @@ async fn a_decision_is_kept_exactly_and_other_roles_cannot_move_the_pointer() {
         (kept[0].decision_id, &kept[0].input, &kept[0].decision),
         (id, &input, &decision)
     );
-    let refused = store::ensure_builtin(&mut tx, &ctx()).await.unwrap_err();
+    let itself = OpCtx::system("router", ctx().tenant);
+    let refused = store::ensure_builtin(&mut tx, &itself).await.unwrap_err();
     assert!(
         matches!(refused, store::Error::Store(Error::Database(_))),
         "{refused}"

@@ -1,6 +1,7 @@
 //! The router for real: git in the sandbox on a repository of this machine, rows in Postgres, a crash in the middle.
 
 mod http;
+mod look;
 
 use std::{path::Path, process::Command, sync::Arc};
 
@@ -99,6 +100,17 @@ impl World {
         .expect("count")
     }
 
+    /// The changed document in place of the stored one, with its digest.
+    async fn store_doc(&mut self) {
+        let (bytes, digest) = self.it.doc.seal().expect("sealed");
+        sqlx::query("UPDATE plan SET doc = $1, digest = $2")
+            .bind(bytes)
+            .bind(&digest.as_bytes()[..])
+            .execute(&mut self.it.owner)
+            .await
+            .expect("plan");
+    }
+
     async fn audit(&mut self, action: &str) -> i64 {
         sqlx::query_scalar("SELECT count(*) FROM audit_event WHERE action = $1")
             .bind(action)
@@ -152,7 +164,7 @@ async fn invariant_7_a_revert_acts_once_is_recorded_and_its_inverse_restores_the
     assert_eq!(world.audit("tool.ended").await, 1);
 
     world.it.end(&act, AttemptStatus::Done).await;
-    world.it.sql("UPDATE execution SET status = 'rolling_back'").await;
+    world.it.turn_back().await;
     let back = world.it.intend(0, Direction::Rollback, 1).await;
     let report = world.router.act(&back).await.expect("report");
     assert_eq!(report.status, AttemptStatus::Done, "{report:?}");
@@ -224,6 +236,7 @@ async fn invariant_7_an_attempt_that_died_before_it_acted_is_not_done_and_the_ne
             "stored"
         );
     }
+    world.it.probed(&act, ProbeReport::NotDone).await;
     let next = world.it.intend(0, Direction::Forward, 2).await;
     assert_eq!(
         world.router.act(&next).await.expect("report").status,
@@ -242,6 +255,7 @@ async fn invariant_7_a_mark_of_an_earlier_attempt_stops_the_next_one_from_acting
         .it
         .sql("UPDATE attempt SET status = 'failed', error_code = 'not_done'")
         .await;
+    world.it.probed(&act, ProbeReport::NotDone).await;
     let next = world.it.intend(0, Direction::Forward, 2).await;
     assert_eq!(
         world.router.act(&next).await.expect("report").status,

@@ -311,60 +311,51 @@ async fn invariant_7_only_the_attempt_that_the_journal_intends_now_is_granted() 
     let mut old = act.clone();
     old.epoch = 0;
     assert_eq!(it.refusal(&old).await, "stale_epoch");
-    it.journal(&JournalEvent::Held {
-        code: "frozen".into(),
-    })
-    .await;
-    assert_eq!(it.refusal(&act).await, "held");
+    it.probed(&act, ProbeReport::NotStarted).await;
+    assert_eq!(it.refusal(&act).await, "not_intended", "withdrawn");
     it.intend(0, Direction::Forward, 1).await;
-    let probed = |report| JournalEvent::Probed {
-        step: 0,
-        direction: Direction::Forward,
-        attempt: 1,
-        report,
-    };
-    it.journal(&probed(ProbeReport::Running)).await;
-    assert_eq!(it.refusal(&act).await, "granted", "intended anew after the hold");
-    it.end(&act, AttemptStatus::Failed).await;
-    assert_eq!(it.refusal(&act).await, "attempt_ended");
+    assert_eq!(it.refusal(&act).await, "granted", "intended anew");
+    let cancel = JournalEvent::CancelRequested { by: "bob".into() };
+    it.request(&cancel).await;
+    it.journal(&cancel).await;
+    assert_eq!(it.refusal(&act).await, "held", "a stop is journalled");
 }
 
 #[tokio::test]
 async fn invariant_7_an_attempt_is_claimed_once_and_a_newer_lease_fences_older_ones() {
     let mut it = approved().await;
     let act = it.intend(0, Direction::Forward, 1).await;
-    let row = |attempt: u32, status: &str, epoch: i64| {
-        format!(
-            "INSERT INTO attempt (execution_id, step, direction, attempt, tenant_id, epoch, status, nonce, router_id, claimed_at, alive_until, deadline_at, ended_at) \
-             VALUES ('{}', 0, 'forward', {attempt}, 'default', {epoch}, '{status}', gen_random_uuid(), gen_random_uuid(), db_now(), db_now(), db_now(), {})",
-            act.execution_id.uuid(),
-            if status == "claimed" { "NULL" } else { "db_now()" }
-        )
-    };
-    it.sql(&row(1, "claimed", 1)).await;
+    it.attempt(&act, "failed", Some("exit_1"), true).await;
     assert!(matches!(it.issue(&act).await, Err(Error::Claimed)));
+    it.journal(&JournalEvent::Ended {
+        step: 0,
+        direction: Direction::Forward,
+        attempt: 1,
+        status: AttemptStatus::Failed,
+        code: None,
+        retryable: true,
+    })
+    .await;
     let second = it.intend(0, Direction::Forward, 2).await;
-    assert_eq!(
-        it.refusal(&second).await,
-        "earlier_attempt",
-        "the first may still be running"
-    );
-    it.sql("UPDATE attempt SET status = 'done', ended_at = db_now()")
-        .await;
-    assert_eq!(
-        it.refusal(&second).await,
-        "earlier_attempt",
-        "the first took effect"
-    );
-    it.sql("UPDATE attempt SET status = 'unknown'").await;
-    assert_eq!(
-        it.refusal(&second).await,
-        "earlier_attempt",
-        "the first may have taken effect"
-    );
-    it.sql("UPDATE attempt SET status = 'failed'").await;
     assert_eq!(it.refusal(&second).await, "granted");
-    it.sql(&row(3, "failed", 1)).await;
+    for (row, why) in [
+        (
+            "status = 'claimed', ended_at = NULL",
+            "the first may still be running",
+        ),
+        ("status = 'done', ended_at = db_now()", "the first took effect"),
+        (
+            "status = 'unknown', ended_at = db_now()",
+            "the first may have taken effect",
+        ),
+    ] {
+        it.sql(&format!("UPDATE attempt SET {row}")).await;
+        assert_eq!(it.refusal(&second).await, "journal_forged", "{why}");
+    }
+    it.sql("UPDATE attempt SET status = 'failed', ended_at = db_now()")
+        .await;
+    let third = it.act(0, Direction::Forward, 3);
+    it.attempt(&third, "failed", None, false).await;
     assert_eq!(it.refusal(&second).await, "later_attempt");
     it.sql("UPDATE attempt SET epoch = 5 WHERE attempt = 3").await;
     assert_eq!(it.refusal(&second).await, "stale_epoch");
@@ -419,25 +410,19 @@ async fn a_changed_definition_voids_the_plan_and_an_understated_step_is_refused(
 #[tokio::test]
 async fn compensation_needs_no_new_permission_but_the_approved_place_and_what_the_act_left() {
     let mut it = approved().await;
-    it.sql("UPDATE execution SET status = 'rolling_back'").await;
+    it.done(0, Direction::Forward).await;
+    it.turn_back().await;
     let act = it.intend(0, Direction::Rollback, 1).await;
-    assert_eq!(it.refusal(&act).await, "nothing_to_undo");
-    it.sql(&format!(
-        "INSERT INTO attempt (execution_id, step, direction, attempt, tenant_id, epoch, status, nonce, router_id, claimed_at, alive_until, deadline_at, ended_at, prior) \
-         VALUES ('{}', 0, 'forward', 1, 'default', 1, 'done', gen_random_uuid(), gen_random_uuid(), db_now(), db_now(), db_now(), db_now(), '{{\"head\":\"{COMMIT}\"}}')",
-        act.execution_id.uuid()
-    ))
-    .await;
+    let made = "f".repeat(40);
+    it.sql(&format!("UPDATE attempt SET result = convert_to(replace(convert_from(result, 'UTF8'), '\"commit\":\"{made}\"', ''), 'UTF8')"))
+        .await;
     assert_eq!(
         it.refusal(&act).await,
         "prior_missing",
         "the act left no commit to revert"
     );
-    let made = "f".repeat(40);
-    it.sql(&format!(
-        "UPDATE attempt SET result = '{{\"duration_ms\":1,\"probed\":false,\"retryable\":false,\"truncated\":false,\"values\":{{\"commit\":\"{made}\"}}}}'"
-    ))
-    .await;
+    it.sql(&format!("UPDATE attempt SET result = convert_to(replace(convert_from(result, 'UTF8'), '\"values\":{{}}', '\"values\":{{\"commit\":\"{made}\"}}'), 'UTF8')"))
+        .await;
     // Everything that stops a forward act, and must not stop this.
     it.sql("UPDATE installation SET frozen = true; UPDATE execution SET started_at = started_at - interval '1 day'; \
             UPDATE person SET barred_until = db_now() + interval '1 hour'")

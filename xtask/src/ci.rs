@@ -5,14 +5,17 @@
 use anyhow::{Result, bail};
 
 use crate::report::{run as run_command, say, step};
-use crate::{generate, test, tidy, workspace};
+use crate::{generate, lint, squawk, test, tidy, workspace};
 
 type Part = (&'static str, fn() -> Result<()>);
 
 const QUICK: &[Part] = &[("format", format), ("tidy", tidy::run)];
 const FULL: &[Part] = &[
-    ("clippy", clippy),
+    ("clippy", lint::clippy),
+    ("security lints", lint::security),
+    ("dependencies", known_dependencies),
     ("generated files", check_generated),
+    ("migrations", squawk::run),
     ("tests", all_tests),
 ];
 
@@ -36,30 +39,8 @@ fn format() -> Result<()> {
     run_command(&mut workspace::cargo(&["fmt", "--all", "--", "--check"]))
 }
 
-/// Each package by itself, so that the features, and with them the built dependencies, are those of the tests.
-fn clippy() -> Result<()> {
-    for package in ["--package=xtask", "--package=carapulse"] {
-        run_command(&mut workspace::cargo(&[
-            "clippy",
-            package,
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]))?;
-    }
-    if workspace::path("tests/e2e/main.rs").is_file() {
-        let e2e = [
-            "clippy",
-            "--package=carapulse",
-            "--test=e2e",
-            "--",
-            "-D",
-            "warnings",
-        ];
-        run_command(&mut workspace::cargo(&e2e))?;
-    }
-    Ok(())
+fn known_dependencies() -> Result<()> {
+    lint::dependencies(false)
 }
 
 fn check_generated() -> Result<()> {

@@ -36,13 +36,30 @@ pub enum Task {
         #[arg(long)]
         quick: bool,
     },
+    /// Clippy with the security lints; licences, banned crates and sources of the dependencies
+    Lint {
+        /// Known vulnerabilities too: fetches the advisory database
+        #[arg(long)]
+        advisories: bool,
+    },
+    /// Which lines the suite runs; fails below the floor of coverage.toml
+    Coverage {
+        /// Where summary.md, summary.json and lcov.info go; under the target folder otherwise
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// Write what was measured as the new floor
+        #[arg(long)]
+        raise: bool,
+    },
+    /// The workflows under .github: actionlint and zizmor
+    Workflows,
     /// Write the files that the program itself describes
     Gen {
         /// Write nothing; fail when a file is not what it would be
         #[arg(long)]
         check: bool,
     },
-    /// The query cache
+    /// The query cache, and the migrations' linter
     #[command(subcommand)]
     Db(DbCommand),
     /// The policy rules under OPA: format, strict check, tests, fixtures
@@ -59,6 +76,8 @@ pub enum Task {
 pub enum DbCommand {
     /// Write .sqlx anew from a migrated database (DATABASE_URL, else one of its own)
     Prepare,
+    /// The migrations under squawk, the linter for Postgres migrations
+    Lint,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,4 +1,5 @@
-//! `cargo xtask db prepare`: writes `.sqlx`, what the compile-time checked queries know of the database.
+//! `cargo xtask db prepare`: writes `.sqlx`, what the compile-time checked queries know of the database. (`lint` is in
+//! `squawk.rs`.)
 //!
 //! In: a migrated Postgres. That is `DATABASE_URL` when set, else one that `carapulse postgres run` keeps for as
 //! long as this runs. Out: `.sqlx`, replaced as a whole and only when every query was checked; on an error the
@@ -19,7 +20,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::cli::DbCommand;
 use crate::report::{capture, run as run_command, say, step};
-use crate::{tools, workspace};
+use crate::{squawk, tools, workspace};
 
 /// The first start of an own Postgres may fetch and initialise it.
 const START: Duration = Duration::from_secs(300);
@@ -32,6 +33,7 @@ const WAY_OUT: &str = "the program does not build from the .sqlx that is there, 
 pub fn run(command: &DbCommand) -> Result<()> {
     match command {
         DbCommand::Prepare => prepare(),
+        DbCommand::Lint => squawk::run(),
     }
 }
 
@@ -95,7 +97,7 @@ fn migrate(program: &Program, url: &str) -> Result<()> {
     if tools::on_path("psql").is_none() {
         bail!("psql is not on PATH, and it must apply migrations/up, as the program does not build");
     }
-    for file in migrations()? {
+    for file in migrations("up")? {
         let mut psql = Command::new("psql");
         psql.args([
             "--no-psqlrc",
@@ -110,9 +112,9 @@ fn migrate(program: &Program, url: &str) -> Result<()> {
     Ok(())
 }
 
-/// `migrations/up/V<n>__….sql` by their number.
-fn migrations() -> Result<Vec<PathBuf>> {
-    let folder = workspace::path("migrations/up");
+/// `V<n>__….sql` of `migrations/up` or `migrations/down`, by their number.
+pub fn migrations(direction: &str) -> Result<Vec<PathBuf>> {
+    let folder = workspace::path("migrations").join(direction);
     let entries = folder
         .read_dir()
         .with_context(|| format!("cannot list {}", folder.display()))?;

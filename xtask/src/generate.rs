@@ -10,7 +10,10 @@ use crate::report::{capture, say, step};
 use crate::workspace;
 
 /// A file, and the arguments with which `carapulse` prints it.
-const GENERATED: &[(&str, &[&str])] = &[("docs/reference/config.schema.json", &["config", "schema"])];
+const GENERATED: &[(&str, &[&str])] = &[
+    ("docs/reference/config.schema.json", &["config", "schema"]),
+    ("policies/.manifest", &["policy", "manifest"]),
+];
 
 /// Runs `xtask gen`.
 pub fn run(check: bool) -> Result<()> {

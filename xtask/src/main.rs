@@ -3,14 +3,18 @@
 mod bench;
 mod ci;
 mod cli;
+mod coverage;
 mod db;
 mod generate;
 mod kube;
+mod lint;
 mod policy;
 mod report;
+mod squawk;
 mod test;
 mod tidy;
 mod tools;
+mod workflows;
 mod workspace;
 
 use std::process::ExitCode;
@@ -26,6 +30,9 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Test { real, filter } => test::run(real, &filter),
         Task::Ci { quick } => ci::run(quick),
+        Task::Lint { advisories } => lint::run(advisories),
+        Task::Coverage { out, raise } => coverage::run(out.as_deref(), raise),
+        Task::Workflows => workflows::run(),
         Task::Gen { check } => generate::run(check),
         Task::Db(command) => db::run(&command),
         Task::Policy => policy::run(),

@@ -45,14 +45,18 @@ pub fn run(real: bool, filter: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn suite(filter: &[String], counts: &mut Counts) -> Result<()> {
-    let mut product = vec![
-        "test".to_owned(),
-        "--package=carapulse".to_owned(),
-        "--lib".to_owned(),
-    ];
+/// The arguments of cargo that name the product's tests.
+pub fn product_arguments() -> Result<Vec<String>> {
+    let mut arguments = ["test", "--package=carapulse", "--lib"]
+        .map(str::to_owned)
+        .to_vec();
     let targets = integration_tests()?;
-    product.extend(targets.iter().map(|name| format!("--test={name}")));
+    arguments.extend(targets.iter().map(|name| format!("--test={name}")));
+    Ok(arguments)
+}
+
+fn suite(filter: &[String], counts: &mut Counts) -> Result<()> {
+    let product = product_arguments()?;
     let xtask = vec!["test".to_owned(), "--package=xtask".to_owned()];
     step("building", || {
         run_command(cargo(&product).arg("--no-run"))?;

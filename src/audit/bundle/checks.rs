@@ -11,7 +11,7 @@ use super::{
 use crate::{
     audit::{Body, Trust, checkpoint::Checkpoint, leaf, merkle},
     domain::{
-        Digest, PersonId, PlanId, TenantId, canonical,
+        ApprovalId, Digest, PersonId, PlanId, TenantId, canonical,
         plan::{self, PlanDoc},
         run::{AttemptStatus, Direction, JournalEvent, ProbeReport, Verdict},
     },
@@ -31,9 +31,10 @@ pub fn verify_bundle(bytes: &[u8], trust: &Trust) -> Report {
         return report;
     };
     let plan = report.note("plan", plan_doc(&files, &manifest));
-    if let Some((plan, digest)) = &plan {
-        report.note("approval", approval(&files, plan, *digest, trust));
-    }
+    let approved = plan
+        .as_ref()
+        .and_then(|(plan, digest)| report.note("approval", approval(&files, plan, *digest, trust)))
+        .flatten();
     let checkpoint = report.note("checkpoint", checkpoint(&files, trust));
     if let Some(checkpoint) = checkpoint
         && let Some(bodies) = report.note("audit_leaves", leaves(&files, &manifest, &checkpoint))
@@ -43,6 +44,7 @@ pub fn verify_bundle(bytes: &[u8], trust: &Trust) -> Report {
             "recorded",
             recorded(&manifest, &bodies, plan.as_ref().map(|(plan, _)| plan)),
         );
+        report.note("not_revoked", not_revoked(&manifest, &bodies, approved));
     }
     if let Some(journal) = report.note("journal", journal(&files)) {
         report.note("attempts", attempts(&files, &journal));
@@ -89,16 +91,18 @@ fn plan_doc(files: &Files, manifest: &Manifest) -> Checked<(PlanDoc, Digest)> {
 /// The fields that a bundle's verifier needs of the signed statement.
 #[derive(Deserialize)]
 struct Statement {
+    approval_id: ApprovalId,
     plan_id: PlanId,
     plan_digest: Digest,
     tenant_id: TenantId,
     approver_person_id: PersonId,
 }
 
-fn approval(files: &Files, plan: &PlanDoc, digest: Digest, trust: &Trust) -> Checked<()> {
+/// The approval whose statement is signed and fits; none where none is needed.
+fn approval(files: &Files, plan: &PlanDoc, digest: Digest, trust: &Trust) -> Checked<Option<ApprovalId>> {
     let Some(bytes) = files.get("approval/statement.json") else {
         return match plan.writes().next() {
-            None => Ok(((), "none is needed: the plan only reads".to_owned())),
+            None => Ok((None, "none is needed: the plan only reads".to_owned())),
             Some(_) => Err("the plan writes, but there is no approval".to_owned()),
         };
     };
@@ -141,7 +145,7 @@ fn approval(files: &Files, plan: &PlanDoc, digest: Digest, trust: &Trust) -> Che
         return Err("the approver is the requester or an editor of the plan".to_owned());
     }
     Ok((
-        (),
+        Some(statement.approval_id),
         format!(
             "of this digest, by {} under key {key_id}",
             statement.approver_person_id
@@ -261,6 +265,37 @@ fn recorded(manifest: &Manifest, bodies: &[Body], plan: Option<&PlanDoc>) -> Che
         (),
         format!("the log ends this execution as `{}`", manifest.status),
     ))
+}
+
+/// A yes that was taken back, refused or had run out before the execution began is no yes, whatever was signed. Another request
+/// for the same plan may well have ended so: what counts is the one whose statement is in the bundle.
+fn not_revoked(manifest: &Manifest, bodies: &[Body], approved: Option<ApprovalId>) -> Checked<()> {
+    let Some(approval_id) = approved else {
+        return Ok((
+            (),
+            "there is no approval that could have been taken back".to_owned(),
+        ));
+    };
+    let began = |body: &Body| {
+        body.execution_id == Some(manifest.execution_id)
+            && matches!(body.action.as_str(), "execution.create" | "execution.start")
+    };
+    let before = bodies.iter().take_while(|body| !began(body));
+    let ended = before
+        .filter(|body| body.subject == Some(approval_id.uuid()))
+        .find(|body| {
+            matches!(
+                body.action.as_str(),
+                "approval.revoke" | "approval.deny" | "approval.expire"
+            )
+        });
+    match ended {
+        Some(body) => Err(format!(
+            "the log has `{}` of {approval_id} by {} at {}, before the execution began",
+            body.action, body.actor.name, body.at
+        )),
+        None => Ok(((), format!("{approval_id} stood when the execution began"))),
+    }
 }
 
 fn journal(files: &Files) -> Checked<Vec<JournalEvent>> {

@@ -1,15 +1,16 @@
 //! SQL that reads `audit_event` for one tenant.
 
 use chrono::{DateTime, Utc};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::{Filter, Leaf, Order, Page, Recorded};
 use crate::{
     audit::{
-        Body,
+        Body, Decision,
         store::{bytes, signed, unsigned},
     },
-    domain::{ExecutionId, PlanId},
+    domain::{Actor, ActorKind, ExecutionId, PlanId, Role},
     store::{Error, Tx},
 };
 
@@ -95,7 +96,7 @@ pub(super) async fn page(tx: &mut Tx, filter: &Filter, page: &Page) -> Result<Ve
         Order::NewestFirst => page_in!(tx, filter, low, high, limit, "DESC"),
         Order::OldestFirst => page_in!(tx, filter, low, high, limit, "ASC"),
     };
-    rows.into_iter().map(recorded).collect()
+    recorded(tx, rows).await
 }
 
 /// A tenant's events after a position, oldest first.
@@ -110,7 +111,7 @@ pub(super) async fn after(tx: &mut Tx, position: Option<u64>, limit: u32) -> Res
     )
     .fetch_all(&mut **tx)
     .await?;
-    rows.into_iter().map(recorded).collect()
+    recorded(tx, rows).await
 }
 
 /// Sequenced leaves about a plan or an execution, oldest first.
@@ -166,12 +167,64 @@ async fn positions_of(
     Ok((row.first, row.end))
 }
 
-fn recorded(row: EventRow) -> Result<Recorded, Error> {
-    let body: Body = serde_json::from_slice(&row.body)
-        .map_err(|error| Error::Corrupt(format!("audit_event {}: {error}", row.event_id)))?;
-    Ok(Recorded {
-        position: unsigned(row.position, "audit_event.position")?,
-        recorded_at: row.recorded_at,
-        body,
+/// The rows with their bodies. One that does not read is shown by its columns: it must not hide the others.
+async fn recorded(tx: &mut Tx, rows: Vec<EventRow>) -> Result<Vec<Recorded>, Error> {
+    let mut out = Vec::with_capacity(rows.len());
+    for row in rows {
+        let body = match serde_json::from_slice(&row.body) {
+            Ok(body) => body,
+            Err(error) => stub(tx, &row, &error).await?,
+        };
+        out.push(Recorded {
+            position: unsigned(row.position, "audit_event.position")?,
+            recorded_at: row.recorded_at,
+            body,
+        });
+    }
+    Ok(out)
+}
+
+/// What the columns say, which nobody vouches for: version 0, and the reason among the details.
+async fn stub(tx: &mut Tx, row: &EventRow, error: &serde_json::Error) -> Result<Body, Error> {
+    let columns = sqlx::query!(
+        "SELECT tenant_id, action, actor, decision, subject, plan_id, execution_id FROM audit_event
+         WHERE recorded_at = $1 AND event_id = $2",
+        row.recorded_at,
+        row.event_id,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    let tenant = columns.tenant_id.parse();
+    let decisions = [
+        Decision::None,
+        Decision::Allow,
+        Decision::Deny,
+        Decision::RequireApproval,
+    ];
+    Ok(Body {
+        v: 0,
+        event_id: row.event_id.into(),
+        tenant_id: tenant.map_err(|_| Error::Corrupt("audit_event.tenant_id".to_owned()))?,
+        at: row
+            .recorded_at
+            .to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+        actor: Actor {
+            kind: ActorKind::Service,
+            name: columns.actor,
+            role: Role::Viewer,
+            person_id: None,
+            identity_id: None,
+            token_id: None,
+        },
+        request_id: String::new(),
+        action: columns.action,
+        decision: decisions
+            .into_iter()
+            .find(|decision| decision.as_str() == columns.decision)
+            .unwrap_or(Decision::None),
+        subject: columns.subject,
+        plan_id: columns.plan_id.map(PlanId::from),
+        execution_id: columns.execution_id.map(ExecutionId::from),
+        details: json!({"unreadable": error.to_string()}),
     })
 }

@@ -7,7 +7,6 @@ use crate::{
         merkle::{Hash, Node, NodeId},
         store::{bytes, signed, unsigned},
     },
-    domain::TenantId,
     store::{Error, Tx},
 };
 
@@ -25,18 +24,6 @@ pub(in crate::audit) struct Row {
     pub(in crate::audit) execution_id: Option<Uuid>,
     pub(in crate::audit) body: Vec<u8>,
     pub(in crate::audit) salt: Vec<u8>,
-}
-
-pub(in crate::audit) async fn tenants(tx: &mut Tx) -> Result<Vec<TenantId>, Error> {
-    let rows = sqlx::query_scalar!("SELECT tenant_id FROM tenant ORDER BY tenant_id")
-        .fetch_all(&mut **tx)
-        .await?;
-    rows.into_iter()
-        .map(|name| {
-            name.parse()
-                .map_err(|_| Error::Corrupt("tenant.tenant_id".to_owned()))
-        })
-        .collect()
 }
 
 /// One tenant's events at positions `start..end`.

@@ -1,7 +1,8 @@
 //! Bearer tokens and the people behind them.
 //!
 //! In: a token's text, or an admin's wish for a new one. Out: an [`Actor`], made from the stored row only.
-//! Always holds: only the SHA-256 of a token is stored; its text exists once, in the answer that made it.
+//! Always holds: only the SHA-256 of a token is stored; its text exists once, in the answer that made it; two spellings of one name
+//! are one person; whoever becomes somebody new, or gets a token to approve with, is announced, and approves nothing for a while.
 //! Not here: what a role may do (`access`), and who may approve (`approval`).
 
 mod store;
@@ -13,9 +14,13 @@ use serde_json::json;
 
 use crate::{
     audit,
-    domain::{Actor, ActorKind, Digest, OpCtx, PersonId, Role, TenantId, TokenId},
+    domain::{Actor, ActorKind, Digest, IdentityId, OpCtx, PersonId, Role, TenantId, TokenId},
+    notify::{self, Notification, Severity},
     store::Tx,
 };
+
+/// How long somebody who got a token to approve with approves nothing.
+pub const BAR_SECS: i64 = 600;
 
 /// What a bearer showed.
 #[derive(Debug, Clone)]
@@ -111,6 +116,9 @@ pub enum Error {
     /// The audit log.
     #[error(transparent)]
     Audit(#[from] audit::Error),
+    /// The message to the admins.
+    #[error(transparent)]
+    Notify(#[from] notify::Error),
 }
 
 impl Presented {
@@ -141,17 +149,26 @@ pub async fn create(tx: &mut Tx, ctx: &OpCtx, new: &NewToken) -> Result<(TokenId
     check(new)?;
     let text = fresh_text(&ctx.tenant)?;
     let token_id: TokenId = ctx.id();
+    let mut change = None;
     let (kind, identity_id, owner_id, source) = match &new.holder {
         Holder::Person(name) => {
-            let person_id = store::find_or_insert_person(tx, ctx, name).await?;
-            let identity_id = link(tx, ctx, &new.actor, person_id).await?;
+            let (person_id, stranger) = store::find_or_insert_person(tx, ctx, name).await?;
+            let (identity_id, linked) = link(tx, ctx, &new.actor, person_id).await?;
+            if stranger || linked || new.role >= Role::Approver {
+                change = Some(person_id);
+            }
             ("person", Some(identity_id), None, None)
         }
         Holder::Service { owner } => {
-            let owner_id = store::find_or_insert_person(tx, ctx, owner).await?;
+            let (owner_id, stranger) = store::find_or_insert_person(tx, ctx, owner).await?;
+            nobodys_login(tx, &new.actor).await?;
+            change = stranger.then_some(owner_id);
             ("service", None, Some(owner_id), None)
         }
-        Holder::Source(source) => ("source", None, None, Some(source.as_str())),
+        Holder::Source(source) => {
+            nobodys_login(tx, &new.actor).await?;
+            ("source", None, None, Some(source.as_str()))
+        }
     };
     let row = store::NewRow {
         token_id,
@@ -169,10 +186,42 @@ pub async fn create(tx: &mut Tx, ctx: &OpCtx, new: &NewToken) -> Result<(TokenId
     audit::record(
         tx,
         ctx,
-        audit::Event::new("token.create", details).subject(token_id.uuid()),
+        audit::Event::new("token.create", details.clone()).subject(token_id.uuid()),
     )
     .await?;
+    if let Some(person_id) = change {
+        announce(tx, ctx, new, (token_id, person_id), details).await?;
+    }
     Ok((token_id, text))
+}
+
+/// Somebody can say yes from now on who could not before: the admins are told, and until they had time to look, that yes counts for
+/// nothing. While a tenant has no place to act on, it is being set up: then they are told, too, but nobody has to wait.
+async fn announce(
+    tx: &mut Tx,
+    ctx: &OpCtx,
+    new: &NewToken,
+    (token_id, person_id): (TokenId, PersonId),
+    details: serde_json::Value,
+) -> Result<(), Error> {
+    let in_use = store::has_targets(tx).await?;
+    if in_use {
+        bar(tx, person_id, BAR_SECS).await?;
+    }
+    let page = Notification {
+        kind: notify::Kind::AdminChange,
+        severity: if in_use { Severity::Page } else { Severity::Info },
+        subject: format!(
+            "{} made a token of role {} for {}",
+            ctx.actor.name,
+            new.role.as_str(),
+            new.actor
+        ),
+        body: details,
+        dedupe_key: format!("token.create:{token_id}"),
+    };
+    notify::send(tx, ctx, page).await?;
+    Ok(())
 }
 
 /// Ends a token now.
@@ -188,6 +237,11 @@ pub async fn revoke(tx: &mut Tx, ctx: &OpCtx, token_id: TokenId) -> Result<(), E
 /// All tokens of the tenant, newest first, at most 500.
 pub async fn list(tx: &mut Tx) -> Result<Vec<TokenRow>, crate::store::Error> {
     store::list(tx).await
+}
+
+/// Whether a token that was shown before is still live: what holds a connection open asks again.
+pub async fn is_live(tx: &mut Tx, token_id: TokenId) -> Result<bool, crate::store::Error> {
+    store::is_live(tx, token_id).await
 }
 
 /// Makes the tenant's row when it is missing; needs the owner's database role then.
@@ -214,26 +268,49 @@ fn check(new: &NewToken) -> Result<(), Error> {
     if new.ttl_secs.is_some_and(|secs| secs <= 0) {
         return invalid("a token's life must be longer than nothing");
     }
-    let printable = |text: &str| (1..=200).contains(&text.len()) && !text.chars().any(char::is_control);
+    let printable = |text: &str| {
+        (1..=200).contains(&text.len()) && !text.trim().is_empty() && !text.chars().any(is_hidden)
+    };
     let holder = match &new.holder {
         Holder::Person(name) | Holder::Service { owner: name } | Holder::Source(name) => name,
     };
     if !printable(&new.actor) || !printable(holder) {
         return invalid("names have 1 to 200 printable characters");
     }
+    if new.actor.starts_with("system:") {
+        return invalid("names that begin with `system:` are Carapulse's own");
+    }
     Ok(())
 }
 
-/// Links the login of `actor` to the person; a login that is linked to somebody else stays as it is.
+/// Characters that a reader does not see: with them, two names that look the same are not.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// A program or a source does not go by a person's name.
+async fn nobodys_login(tx: &mut Tx, actor: &str) -> Result<(), Error> {
+    if store::is_login(tx, actor).await? {
+        return Err(Error::Linked {
+            actor: actor.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Links the login of `actor` to the person, and says whether that is new; a login that is linked to somebody else stays as it is.
 async fn link(
     tx: &mut Tx,
     ctx: &OpCtx,
     actor: &str,
     person_id: PersonId,
-) -> Result<crate::domain::IdentityId, Error> {
-    let (identity_id, linked) = store::find_or_insert_identity(tx, ctx, actor, person_id).await?;
+) -> Result<(IdentityId, bool), Error> {
+    let (identity_id, linked, fresh) = store::find_or_insert_identity(tx, ctx, actor, person_id).await?;
     if linked == Some(person_id) {
-        Ok(identity_id)
+        Ok((identity_id, fresh))
     } else {
         Err(Error::Linked {
             actor: actor.to_owned(),
@@ -336,5 +413,29 @@ mod tests {
         assert!(check(&new(Role::Source, Holder::Source("alertmanager".into()))).is_ok());
         assert!(check(&new(Role::Source, Holder::Person("p".into()))).is_err());
         assert!(check(&new(Role::Admin, Holder::Person("p".into()))).is_ok());
+    }
+
+    #[test]
+    fn invariant_3_names_that_cannot_be_told_apart_by_eye_are_refused() {
+        let new = |actor: &str, person: &str| NewToken {
+            actor: actor.to_owned(),
+            role: Role::Approver,
+            holder: Holder::Person(person.to_owned()),
+            ttl_secs: None,
+        };
+        assert!(check(&new("ada", "Ada Lovelace")).is_ok());
+        for hidden in [
+            "Ada\u{200b}",
+            "\u{202e}adA",
+            "Ad\u{ad}a",
+            "Ada\u{feff}",
+            " ",
+            "Ada\n",
+            "A\u{e0061}da",
+        ] {
+            assert!(check(&new("ada", hidden)).is_err(), "{hidden:?}");
+            assert!(check(&new(hidden, "Ada")).is_err(), "{hidden:?}");
+        }
+        assert!(check(&new("system:router", "Ada")).is_err());
     }
 }

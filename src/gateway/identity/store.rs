@@ -96,10 +96,15 @@ pub(super) async fn list(tx: &mut Tx) -> Result<Vec<TokenRow>, Error> {
     Ok(rows.collect())
 }
 
-pub(super) async fn find_or_insert_person(tx: &mut Tx, ctx: &OpCtx, name: &str) -> Result<PersonId, Error> {
+/// The person of that name, however it is written, and whether there was none before.
+pub(super) async fn find_or_insert_person(
+    tx: &mut Tx,
+    ctx: &OpCtx,
+    name: &str,
+) -> Result<(PersonId, bool), Error> {
     let fresh: PersonId = ctx.id();
     sqlx::query!(
-        "INSERT INTO person (person_id, tenant_id, name) VALUES ($1, $2, $3) ON CONFLICT (tenant_id, name) DO NOTHING",
+        "INSERT INTO person (person_id, tenant_id, name) VALUES ($1, $2, $3) ON CONFLICT (tenant_id, name_key(name)) DO NOTHING",
         fresh.uuid(),
         ctx.tenant.as_str(),
         name
@@ -107,26 +112,26 @@ pub(super) async fn find_or_insert_person(tx: &mut Tx, ctx: &OpCtx, name: &str) 
     .execute(&mut **tx)
     .await?;
     let person_id = sqlx::query_scalar!(
-        "SELECT person_id FROM person WHERE tenant_id = $1 AND name = $2",
+        "SELECT person_id FROM person WHERE tenant_id = $1 AND name_key(name) = name_key($2)",
         ctx.tenant.as_str(),
         name
     )
     .fetch_one(&mut **tx)
     .await?;
-    Ok(person_id.into())
+    Ok((person_id.into(), person_id == fresh.uuid()))
 }
 
-/// The login of `actor`, and whom it is linked to.
+/// The login of `actor`, whom it is linked to, and whether there was none before.
 pub(super) async fn find_or_insert_identity(
     tx: &mut Tx,
     ctx: &OpCtx,
     actor: &str,
     person_id: PersonId,
-) -> Result<(IdentityId, Option<PersonId>), Error> {
+) -> Result<(IdentityId, Option<PersonId>, bool), Error> {
     let fresh: IdentityId = ctx.id();
     sqlx::query!(
         "INSERT INTO identity (identity_id, tenant_id, provider, subject, person_id) VALUES ($1, $2, 'token', $3, $4)
-         ON CONFLICT (tenant_id, provider, subject) DO NOTHING",
+         ON CONFLICT (tenant_id, name_key(subject)) WHERE provider = 'token' DO NOTHING",
         fresh.uuid(),
         ctx.tenant.as_str(),
         actor,
@@ -135,13 +140,42 @@ pub(super) async fn find_or_insert_identity(
     .execute(&mut **tx)
     .await?;
     let row = sqlx::query!(
-        "SELECT identity_id, person_id FROM identity WHERE tenant_id = $1 AND provider = 'token' AND subject = $2",
+        "SELECT identity_id, person_id FROM identity
+         WHERE tenant_id = $1 AND provider = 'token' AND name_key(subject) = name_key($2)",
         ctx.tenant.as_str(),
         actor
     )
     .fetch_one(&mut **tx)
     .await?;
-    Ok((row.identity_id.into(), row.person_id.map(Into::into)))
+    let linked = row.person_id.map(Into::into);
+    Ok((row.identity_id.into(), linked, row.identity_id == fresh.uuid()))
+}
+
+/// Whether a person logs in by that name, however it is written.
+pub(super) async fn is_login(tx: &mut Tx, actor: &str) -> Result<bool, Error> {
+    let found = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM identity
+             WHERE tenant_id = current_tenant() AND provider = 'token' AND name_key(subject) = name_key($1)) AS "found!""#,
+        actor
+    );
+    Ok(found.fetch_one(&mut **tx).await?)
+}
+
+/// Whether the tenant has a place where something could be done.
+pub(super) async fn has_targets(tx: &mut Tx) -> Result<bool, Error> {
+    let found = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM target WHERE tenant_id = current_tenant()) AS "found!""#
+    );
+    Ok(found.fetch_one(&mut **tx).await?)
+}
+
+pub(super) async fn is_live(tx: &mut Tx, token_id: TokenId) -> Result<bool, Error> {
+    let live = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT 1 FROM token WHERE tenant_id = current_tenant() AND token_id = $1
+             AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > db_now())) AS "live!""#,
+        token_id.uuid()
+    );
+    Ok(live.fetch_one(&mut **tx).await?)
 }
 
 pub(super) async fn update_barred(tx: &mut Tx, person_id: PersonId, secs: i64) -> Result<(), Error> {

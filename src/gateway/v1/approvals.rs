@@ -12,7 +12,7 @@ use serde_json::json;
 use super::store;
 use crate::{
     approval::{self, ApprovalStatus},
-    domain::{ApprovalId, Digest, PlanId},
+    domain::{ApprovalId, Digest, PlanId, Prose},
     gateway::{
         Gateway,
         access::Caller,
@@ -33,7 +33,7 @@ pub(in crate::gateway) struct Decide {
     #[serde(default)]
     digest: Option<Digest>,
     #[serde(default)]
-    approver_note: Option<String>,
+    approver_note: Option<Prose>,
 }
 
 /// What is decided.
@@ -66,11 +66,14 @@ pub(in crate::gateway) async fn decide(
         digest,
         approver_note,
     } = body.value;
-    if approver_note.as_ref().is_some_and(|note| note.len() > 2000) {
+    if approver_note
+        .as_ref()
+        .is_some_and(|note| note.as_str().len() > 2000)
+    {
         return Err(Problem::new(Kind::InvalidValue, "a note has at most 2000 bytes")
             .at("/approver_note", "too long"));
     }
-    let note = approver_note.as_deref();
+    let note = approver_note.as_ref().map(Prose::as_str);
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
     let decided = match status {
         Word::Approved => {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::store;
 use crate::{
-    domain::{ExecutionId, PlanId, run::Resolution},
+    domain::{ExecutionId, PlanId, Prose, run::Resolution},
     execution,
     gateway::{
         Gateway,
@@ -42,7 +42,7 @@ pub(in crate::gateway) struct Resolve {
     step: u32,
     r#as: Resolution,
     #[serde(default)]
-    note: Option<String>,
+    note: Option<Prose>,
 }
 
 /// Why an execution is to be undone.
@@ -50,7 +50,7 @@ pub(in crate::gateway) struct Resolve {
 #[serde(deny_unknown_fields)]
 struct Rollback {
     #[serde(default)]
-    note: Option<String>,
+    note: Option<Prose>,
 }
 
 /// `GET /v1/executions`: newest first.
@@ -135,7 +135,7 @@ pub(in crate::gateway) async fn resolve(
     let Resolve { step, r#as, note } = body.value;
     let note = checked_note(note)?;
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
-    execution::resolve(&mut tx, &ctx, id, step, r#as, note.as_deref()).await?;
+    execution::resolve(&mut tx, &ctx, id, step, r#as, note.as_ref().map(Prose::as_str)).await?;
     tx.commit().await?;
     Ok(accepted(id, "resolve"))
 }
@@ -154,7 +154,7 @@ pub(in crate::gateway) async fn rollback(
     };
     let note = checked_note(body.note)?;
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
-    execution::rollback(&mut tx, &ctx, id, note.as_deref()).await?;
+    execution::rollback(&mut tx, &ctx, id, note.as_ref().map(Prose::as_str)).await?;
     tx.commit().await?;
     Ok(accepted(id, "rollback"))
 }
@@ -184,8 +184,8 @@ fn accepted(id: ExecutionId, requested: &str) -> Response {
         .into_response()
 }
 
-fn checked_note(note: Option<String>) -> Result<Option<String>, Problem> {
-    if note.as_ref().is_some_and(|note| note.len() > 2000) {
+fn checked_note(note: Option<Prose>) -> Result<Option<Prose>, Problem> {
+    if note.as_ref().is_some_and(|note| note.as_str().len() > 2000) {
         return Err(Problem::new(Kind::InvalidValue, "a note has at most 2000 bytes").at("/note", "too long"));
     }
     Ok(note)

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::store;
 use crate::{
     audit,
-    domain::OpCtx,
+    domain::{OpCtx, Prose},
     gateway::{
         Gateway,
         access::Caller,
@@ -28,7 +28,7 @@ use crate::{
 pub(in crate::gateway) struct Freeze {
     frozen: bool,
     #[serde(default)]
-    reason: String,
+    reason: Prose,
 }
 
 /// `GET /v1/freeze`.
@@ -52,12 +52,13 @@ pub(in crate::gateway) async fn set(
 ) -> Result<Response, Problem> {
     of_the_installation(&ctx)?;
     let Freeze { frozen, reason } = body.value;
+    let reason = reason.as_str();
     if reason.trim().is_empty() || reason.len() > 500 {
         let detail = "say why, in 1 to 500 bytes: others will read it";
         return Err(Problem::new(Kind::InvalidValue, detail).at("/reason", detail));
     }
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
-    store::update_freeze(&mut tx, frozen, &reason).await?;
+    store::update_freeze(&mut tx, frozen, reason).await?;
     let action = if frozen {
         "installation.freeze"
     } else {

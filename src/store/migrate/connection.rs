@@ -1,6 +1,6 @@
 //! refinery on our own Postgres client: one connection, the advisory lock, timeouts.
 
-use std::{fmt, str::FromStr};
+use std::{str::FromStr, time::Duration};
 
 use refinery_core::{
     Migration,
@@ -9,35 +9,11 @@ use refinery_core::{
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, PgConnection, Row, postgres::PgConnectOptions};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Error, Options, loss, source::Step};
+use super::{Error, Holder, Loss, Options, holders, loss, source::Step};
 use crate::store::{Address, DbRole};
 
 /// Ours among all users of advisory locks in the database ("carapuls" in ASCII).
 const LOCK_KEY: i64 = 0x6361_7261_7075_6c73;
-
-/// Who holds the lock.
-#[derive(Debug, Clone)]
-pub struct Holder {
-    /// The server process.
-    pub pid: i32,
-    /// What it calls itself.
-    pub application_name: String,
-    /// From where; none for a unix socket.
-    pub client_address: Option<String>,
-    /// Since when its session is open, RFC 3339 in UTC.
-    pub since: String,
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let from = self.client_address.as_deref().unwrap_or("a local socket");
-        write!(
-            f,
-            "`{}` (server process {}, from {from}) holds the lock since {}",
-            self.application_name, self.pid, self.since
-        )
-    }
-}
 
 /// The owner's session.
 #[derive(Debug)]
@@ -47,7 +23,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) async fn open(address: &Address, options: Options) -> Result<Self, Error> {
-        let millis = |duration: std::time::Duration| format!("{}ms", duration.as_millis().max(1));
+        let millis = |duration: Duration| format!("{}ms", duration.as_millis().max(1));
         let name = format!("carapulse migrate (pid {})", std::process::id());
         let inner = PgConnectOptions::from_str(address.expose())?
             .application_name(&name)
@@ -81,43 +57,60 @@ impl Connection {
             .await;
         match taken {
             Ok(_) => Ok(()),
-            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("55P03") => {
-                Err(Error::Locked(self.holders().await?))
+            Err(error) if is_lock_timeout(&error) => {
+                Err(Error::Locked(holders::of_lock(&mut self.inner, LOCK_KEY).await?))
             }
             Err(error) => Err(error.into()),
         }
     }
 
+    /// The database's words for what stopped a step; a lock that was not had in time names who kept the tables.
+    pub(super) async fn explain(&mut self, error: &sqlx::Error, waited: Duration) -> String {
+        if !is_lock_timeout(error) {
+            return error.to_string();
+        }
+        // The step has failed already: whatever keeps us from finding out does not make it worse.
+        let holders: Vec<Holder> = holders::of_tables(&mut self.inner, waited)
+            .await
+            .unwrap_or_default();
+        format!("{error}: {}", holders::describe(&holders))
+    }
+
     /// Runs one way back: refuses, with everything undone, when it would delete rows.
-    pub(super) async fn take_back(&mut self, step: &Step, discard_data: bool) -> Result<(), Error> {
-        let failed = |message: String| Error::Step {
-            version: step.up.version(),
-            name: step.up.name().to_owned(),
-            message,
-        };
+    pub(super) async fn take_back(&mut self, step: &Step, options: Options) -> Result<(), Error> {
+        let (version, name) = (step.up.version(), step.up.name().to_owned());
+        match self.try_take_back(step, options.discard_data).await {
+            Ok(losses) if losses.is_empty() => Ok(()),
+            Ok(losses) => Err(Error::WouldLose {
+                version,
+                name,
+                losses,
+            }),
+            Err(error) => Err(Error::Step {
+                version,
+                name,
+                message: self.explain(&error, options.lock_timeout).await,
+            }),
+        }
+    }
+
+    /// All of it, or, when rows would be lost, nothing but their count.
+    async fn try_take_back(&mut self, step: &Step, discard_data: bool) -> Result<Vec<Loss>, sqlx::Error> {
         let mut tx = self.inner.begin().await?;
         if !discard_data {
-            let losses = loss::find(&mut tx, step)
-                .await
-                .map_err(|error| failed(error.to_string()))?;
+            let losses = loss::find(&mut tx, step).await?;
             if !losses.is_empty() {
                 tx.rollback().await?;
-                return Err(Error::WouldLose {
-                    version: step.up.version(),
-                    name: step.up.name().to_owned(),
-                    losses,
-                });
+                return Ok(losses);
             }
         }
-        sqlx::raw_sql(step.down)
-            .execute(&mut *tx)
-            .await
-            .map_err(|error| failed(error.to_string()))?;
+        sqlx::raw_sql(step.down).execute(&mut *tx).await?;
         sqlx::query("DELETE FROM refinery_schema_history WHERE version = $1")
             .bind(step.up.version())
             .execute(&mut *tx)
             .await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(Vec::new())
     }
 
     pub(super) async fn applied(&mut self) -> Result<Vec<Migration>, crate::store::Error> {
@@ -166,31 +159,11 @@ impl Connection {
     pub(super) async fn close(self) -> Result<(), sqlx::Error> {
         self.inner.close().await
     }
+}
 
-    async fn holders(&mut self) -> Result<Vec<Holder>, sqlx::Error> {
-        let rows = sqlx::query(
-            "SELECT l.pid, coalesce(nullif(a.application_name, ''), 'an unnamed session') AS application_name,
-               host(a.client_addr) AS client_address,
-               to_char(a.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS since
-             FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
-             WHERE l.locktype = 'advisory' AND l.granted AND l.classid::bigint = $1 >> 32
-               AND l.objid::bigint = $1 & 4294967295 AND l.objsubid = 1
-               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-        )
-        .bind(LOCK_KEY)
-        .fetch_all(&mut self.inner)
-        .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(Holder {
-                    pid: row.try_get("pid")?,
-                    application_name: row.try_get("application_name")?,
-                    client_address: row.try_get("client_address")?,
-                    since: row.try_get::<Option<String>, _>("since")?.unwrap_or_default(),
-                })
-            })
-            .collect()
-    }
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.as_deref() == Some("55P03")
 }
 
 /// What the history says, by number; nothing when no migration has ever run.

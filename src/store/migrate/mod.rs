@@ -5,6 +5,7 @@
 //! (`refinery_schema_history`), on our one Postgres client. Not here: data changes that are too big for a transaction.
 
 mod connection;
+mod holders;
 mod loss;
 mod source;
 
@@ -14,7 +15,7 @@ use refinery_core::{Migration, Runner, Target};
 
 use self::{connection::Connection, source::Step};
 pub use self::{
-    connection::Holder,
+    holders::Holder,
     loss::Loss,
     source::{Source, builtin},
 };
@@ -27,7 +28,7 @@ pub enum Error {
     #[error(transparent)]
     Store(#[from] super::Error),
     /// Another runner held the lock for longer than the time given.
-    #[error("another migration is running: {}", describe(.0))]
+    #[error("another migration is running: {}", holders::describe(.0))]
     Locked(Vec<Holder>),
     /// What is applied and what this binary carries do not fit together.
     #[error("{0}")]
@@ -170,11 +171,14 @@ impl Migrator {
         }
         // refinery verifies again, wraps each step in a transaction of ours and writes its history row.
         let migrations: Vec<Migration> = self.steps.iter().map(|step| step.up.clone()).collect();
-        let report = Runner::new(&migrations)
+        let run = Runner::new(&migrations)
             .set_target(Target::Latest)
             .run_async(&mut self.connection)
-            .await
-            .map_err(|error| step_error(&error, &applied, &pending))?;
+            .await;
+        let report = match run {
+            Ok(report) => report,
+            Err(error) => return Err(self.step_error(&error, &applied, &pending).await),
+        };
         self.connection.let_roles_read_history().await?;
         Ok(report
             .applied_migrations()
@@ -203,7 +207,7 @@ impl Migrator {
                 )));
             };
             if !self.options.dry_run {
-                self.connection.take_back(step, self.options.discard_data).await?;
+                self.connection.take_back(step, self.options).await?;
             }
             taken_back.push(entry(migration, true));
         }
@@ -304,6 +308,31 @@ impl Migrator {
         }
         Ok(pending)
     }
+
+    /// refinery's report says how many steps went well before the one that failed.
+    async fn step_error(
+        &mut self,
+        error: &refinery_core::Error,
+        applied: &[Migration],
+        pending: &[Step],
+    ) -> Error {
+        let cause = std::error::Error::source(error);
+        let message = match cause.and_then(|cause| cause.downcast_ref::<sqlx::Error>()) {
+            Some(error) => self.connection.explain(error, self.options.lock_timeout).await,
+            None => cause.map_or_else(|| error.to_string(), ToString::to_string),
+        };
+        let done = error
+            .report()
+            .map_or(0, |report| report.applied_migrations().len());
+        match pending.get(done) {
+            Some(step) => Error::Step {
+                version: step.up.version(),
+                name: step.up.name().to_owned(),
+                message,
+            },
+            None => Error::History(format!("{message} (after {} applied)", applied.len())),
+        }
+    }
 }
 
 /// How the schema stands to this binary, for a serving role: it may read the history.
@@ -349,28 +378,4 @@ fn entry(migration: &Migration, known: bool) -> Entry {
             .and_then(|at| at.format(&time::format_description::well_known::Rfc3339).ok()),
         known,
     }
-}
-
-/// refinery's report says how many steps went well before the one that failed.
-fn step_error(error: &refinery_core::Error, applied: &[Migration], pending: &[Step]) -> Error {
-    let message = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
-    let done = error
-        .report()
-        .map_or(0, |report| report.applied_migrations().len());
-    match pending.get(done) {
-        Some(step) => Error::Step {
-            version: step.up.version(),
-            name: step.up.name().to_owned(),
-            message,
-        },
-        None => Error::History(format!("{message} (after {} applied)", applied.len())),
-    }
-}
-
-fn describe(holders: &[Holder]) -> String {
-    if holders.is_empty() {
-        return "it ended just now; try again".to_owned();
-    }
-    let parts: Vec<String> = holders.iter().map(ToString::to_string).collect();
-    parts.join("; ")
 }

@@ -35,7 +35,8 @@ pub const fn builtin() -> &'static [Source] {
         "V4__intake_and_diagnosis",
         "V5__plans_and_approvals",
         "V6__executions",
-        "V7__faces",
+        "V7__what_a_part_may_say",
+        "V8__faces",
     ]
 }
 

@@ -7,7 +7,8 @@ use carapulse::{
         note::{NoteSigner, VerifierKey},
     },
     domain::{
-        ContextRef, Digest, EffectKind, ExecutionId, Guard, PersonId, PlanId, Risk, Tier, canonical,
+        ApprovalId, ContextRef, Digest, EffectKind, ExecutionId, Guard, PersonId, PlanId, Risk, Tier,
+        canonical,
         plan::{
             Constraints, Inverse, OnUnknown, PinnedTarget, PlanDoc, Requester, Stage, Step, Trigger,
             Verification,
@@ -30,6 +31,9 @@ pub(super) struct Case {
     plan: PlanDoc,
     execution: ExecutionId,
     approver: PersonId,
+    approval_id: ApprovalId,
+    /// What the log has of approvals between the grant and the end, and whether the execution had begun by then.
+    between: Vec<(&'static str, ApprovalId)>,
     status: &'static str,
     journal: Vec<JournalEvent>,
     attempt: Value,
@@ -42,6 +46,8 @@ impl Case {
             plan: plan(),
             execution: ctx().id(),
             approver: ctx().id(),
+            approval_id: ctx().id(),
+            between: Vec::new(),
             status: "succeeded",
             journal: vec![
                 JournalEvent::Started,
@@ -70,7 +76,7 @@ impl Case {
     fn parts(&self) -> Vec<Part> {
         let (bytes, digest) = self.plan.seal().unwrap();
         let statement = canonical::to_bytes(&json!({
-            "approval_id": ctx().id::<carapulse::domain::ApprovalId>(),
+            "approval_id": self.approval_id,
             "plan_id": self.plan.plan_id,
             "plan_digest": digest,
             "tenant_id": "default",
@@ -110,9 +116,19 @@ impl Case {
             .plan(plan_id)
             .decision(Decision::Allow);
         record(&log.gateway, granted).await;
+        for &(action, approval) in &self.between {
+            let event = Event::new(action, json!({})).subject(approval.uuid());
+            let event = about_execution(event, action, plan_id, self.execution);
+            let by = if action == "execution.start" {
+                &log.orchestrator
+            } else {
+                &log.gateway
+            };
+            record(by, event).await;
+        }
         log.record(3).await;
         record(
-            &log.gateway,
+            &log.orchestrator,
             about(Event::new("execution.finish", json!({"status": self.status}))),
         )
         .await;
@@ -126,7 +142,7 @@ impl Case {
             .await
             .unwrap();
         let checkpoint = audit::latest_checkpoint(&mut tx).await.unwrap().unwrap();
-        assert_eq!(leaves.len(), 3);
+        assert_eq!(leaves.len(), 3 + self.between.len());
         let positions: Vec<u64> = leaves.iter().map(|leaf| leaf.position).collect();
         let proofs = audit::inclusion_proofs(&log.gateway, &positions, checkpoint.size)
             .await
@@ -185,7 +201,7 @@ async fn a_true_bundle_passes_every_check_and_is_deterministic() {
     let bytes = Case::new().export(&mut log).await;
     let report = verify_bundle(&bytes, &trust(&log));
     assert!(report.passed(), "{report:#?}");
-    assert_eq!(report.checks.len(), 11, "{report:#?}");
+    assert_eq!(report.checks.len(), 12, "{report:#?}");
     assert_eq!(bundle::write(&bundle::read(&bytes).unwrap()).unwrap(), bytes);
 }
 
@@ -321,6 +337,48 @@ async fn an_exporter_that_tells_an_inconsistent_story_is_found_out() {
         let bytes = case.export(&mut log).await;
         let report = verify_bundle(&bytes, &trust(&log));
         assert_eq!(failed(&report), expected, "{name}: {report:#?}");
+    }
+}
+
+#[tokio::test]
+async fn invariant_2_an_approval_that_was_taken_back_before_the_start_fails_the_bundle() {
+    let (mine, other): (ApprovalId, ApprovalId) = (ctx().id(), ctx().id());
+    let cases: [(&[(&'static str, ApprovalId)], &[&str]); 6] = [
+        (
+            &[("approval.revoke", mine), ("execution.create", mine)],
+            &["not_revoked"],
+        ),
+        (
+            &[("approval.deny", mine), ("execution.create", mine)],
+            &["not_revoked"],
+        ),
+        (
+            &[("approval.expire", mine), ("execution.start", mine)],
+            &["not_revoked"],
+        ),
+        // The log has no start at all: then the yes was taken back before any.
+        (&[("approval.revoke", mine)], &["not_revoked"]),
+        // The request before this one was withdrawn; and what comes after the start changes nothing.
+        (&[("approval.revoke", other), ("execution.create", mine)], &[]),
+        (&[("execution.create", mine), ("approval.revoke", mine)], &[]),
+    ];
+    for (between, expected) in cases {
+        let mut log = Log::new().await;
+        let mut case = Case::new();
+        case.approval_id = mine;
+        case.between = between.to_vec();
+        let bytes = case.export(&mut log).await;
+        let report = verify_bundle(&bytes, &trust(&log));
+        assert_eq!(failed(&report), expected, "{between:?}: {report:#?}");
+    }
+}
+
+/// Events of the approval are about the plan, those of the execution about both.
+fn about_execution(event: Event, action: &str, plan: PlanId, execution: ExecutionId) -> Event {
+    if action.starts_with("execution.") {
+        event.plan(plan).execution(execution)
+    } else {
+        event.plan(plan)
     }
 }
 

@@ -50,14 +50,14 @@ async fn filters_are_joined_by_and() {
     record(&log.gateway, Event::new("plan.create", json!({}))).await;
     record(
         &log.gateway,
-        Event::new("tool.refused", json!({}))
+        Event::new("plan.refuse", json!({}))
             .execution(execution)
             .decision(Decision::Deny),
     )
     .await;
     record(
         &log.gateway,
-        Event::new("tool.refused", json!({}))
+        Event::new("plan.refuse", json!({}))
             .plan(plan)
             .execution(execution),
     )

@@ -33,7 +33,7 @@ pub(super) async fn check(world: &World, name: &str, execution: &str, helps: boo
 }
 
 /// One execution, a journal without a gap that replays to the stored state.
-async fn journal(world: &World, name: &str) {
+pub(super) async fn journal(world: &World, name: &str) {
     let mut owner = world.db.owner().await;
     let rows: Vec<(Vec<u8>, i64, Vec<u8>)> = sqlx::query_as(
         "SELECT e.state, e.journal_length, p.doc FROM execution e JOIN plan p USING (plan_id)",
@@ -62,7 +62,7 @@ async fn journal(world: &World, name: &str) {
 }
 
 /// No job of the execution is left, no attempt claimed, no target taken.
-async fn nothing_is_held(world: &World, name: &str) {
+pub(super) async fn nothing_is_held(world: &World, name: &str) {
     let deadline = Instant::now() + Duration::from_secs(20);
     let mut owner = world.db.owner().await;
     loop {

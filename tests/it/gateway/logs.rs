@@ -121,6 +121,44 @@ async fn a_stream_follows_resumes_without_repeating_and_ends_with_the_execution(
 }
 
 #[tokio::test]
+async fn a_stream_ends_when_its_token_does() {
+    let world = World::new().await;
+    let mut owner = world.db.owner().await;
+    let id = execution(&mut owner).await;
+    let path = format!("/v1/executions/exec_{}/logs", id.simple());
+    journal(&mut owner, id, 0, &JournalEvent::Started).await;
+    for (seq, end) in [(1, "revoked_at = db_now()"), (2, "expires_at = db_now()")] {
+        let token = world.token(&format!("ada{seq}"), Role::Viewer).await;
+        let response = world.get(&path, &token).send().await.unwrap();
+        let sql = format!("UPDATE token SET {end}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+            .execute(&mut owner)
+            .await
+            .unwrap();
+        journal(&mut owner, id, seq, &JournalEvent::DeadlinePassed).await;
+        let text = read_until(response, "event: bye").await;
+        assert!(
+            text.contains(&json!({"reason": "unauthenticated"}).to_string()),
+            "{text}"
+        );
+        assert!(
+            !text.contains("time is over"),
+            "written after the token's end: {text}"
+        );
+        owner_forgets(&mut owner, seq).await;
+    }
+}
+
+/// So that the next stream begins anew.
+async fn owner_forgets(owner: &mut PgConnection, seq: i64) {
+    sqlx::query("DELETE FROM journal WHERE seq = $1")
+        .bind(seq)
+        .execute(owner)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn a_stream_says_good_bye_when_the_gateway_stops_and_refuses_foreign_positions() {
     let world = World::new().await;
     let ada = world.token("ada", Role::Viewer).await;

@@ -135,6 +135,11 @@ impl World {
         let mut tx = owner.begin(&ctx.tenant).await.unwrap();
         identity::ensure_tenant(&mut tx, &ctx.tenant).await.unwrap();
         let (id, text) = identity::create(&mut tx, &ctx, &new).await.unwrap();
+        // Whoever is made in a world with targets has to wait; here they all came long ago.
+        sqlx::query("UPDATE person SET barred_until = NULL")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
         (text, id)
     }

@@ -60,6 +60,9 @@ async fn the_role_s_http_face_takes_only_names_and_only_with_the_token() {
         ("wrong", described.to_string(), 401),
         ("", described.to_string(), 401),
         (TOKEN, "{".to_owned(), 400),
+        // Which of the two would be believed? Neither.
+        (TOKEN, json!(act).to_string().replacen("\"step\":0", "\"step\":1,\"step\":0", 1), 422),
+        (TOKEN, format!(r#"{{"tenant_id":"default","target_id":"{target}","tool":"git","action":"log","args":{{"path":"a","path":"b"}}}}"#), 422),
         (TOKEN, described.to_string(), 422),
         (TOKEN, json!({ "tenant_id": "default", "target_id": target, "tool": "git", "action": "head", "actor": "x" }).to_string(), 422),
         (TOKEN, json!({ "tenant_id": "default", "target_id": target, "tool": "git", "action": "push" }).to_string(), 422),

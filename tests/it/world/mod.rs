@@ -95,14 +95,22 @@ impl World {
 
     /// The target of the story, in mode `act`: proposed by one person, confirmed by the other.
     pub(crate) async fn register(&self) {
+        self.register_measured(None).await;
+    }
+
+    /// The same, measured by a Prometheus at this address.
+    pub(crate) async fn register_measured(&self, prometheus: Option<&str>) {
         for mode in ["observe", "act"] {
-            let target = json!({
+            let mut target = json!({
                 "name": "shop-prod",
                 "mode": mode,
                 "context": { "environment": "prod", "cluster_id": "story", "namespace": "shop" },
                 "git": { "url": self.story.path(), "branch": "main", "path": "deploy" },
                 "services": { "checkout": "deployment/checkout" },
             });
+            if let Some(url) = prometheus {
+                target["prometheus_url"] = url.into();
+            }
             let proposed = self.must_post(&self.ada, "/v1/targets", &target).await;
             let change = json!({ "change_id": proposed["pending"]["change_id"] });
             self.must_post(&self.grace, "/v1/targets/shop-prod:confirm", &change)
@@ -148,7 +156,7 @@ impl World {
         self.http.post(url).bearer_auth(token)
     }
 
-    async fn must_post(&self, token: &str, path: &str, body: &Value) -> Value {
+    pub(crate) async fn must_post(&self, token: &str, path: &str, body: &Value) -> Value {
         let answer = self.request(token, path).json(body).send().await.unwrap();
         let (status, body) = (answer.status(), answer.json::<Value>().await.unwrap_or_default());
         assert!(status.is_success(), "{path}: {status} {body}");

@@ -3,9 +3,12 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, SystemTime},
 };
 
 const MANIFEST: &str = "deploy/checkout.yaml";
+/// How long ago the bad commit was deployed.
+pub(crate) const BROKEN_FOR: Duration = Duration::from_secs(11 * 60);
 
 /// A bare repository with branch `main`.
 pub(crate) struct Story {
@@ -19,11 +22,20 @@ impl Story {
         let work = dir.join("work");
         std::fs::create_dir_all(work.join("deploy")).unwrap();
         git(&work, &["init", "--quiet", "--initial-branch", "main"]);
-        for (message, pool) in [("Deploy checkout", "20"), ("Tune the pool", "0")] {
-            let text = format!("kind: Deployment\nmetadata: {{name: checkout}}\npool: {pool}\n");
-            std::fs::write(work.join(MANIFEST), text).unwrap();
+        let hours = |hours: u64| SystemTime::now() - Duration::from_secs(hours * 3600);
+        for (message, pool, at) in [
+            ("Deploy checkout", "20", hours(48)),
+            ("Tune the pool", "0", SystemTime::now() - BROKEN_FOR),
+        ] {
+            std::fs::write(work.join(MANIFEST), manifest(pool)).unwrap();
             git(&work, &["add", "--all"]);
-            git(&work, &["commit", "--quiet", "--message", message]);
+            let at = at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+            let date = format!("{at} +0000");
+            git_at(
+                &work,
+                &["commit", "--quiet", "--date", &date, "--message", message],
+                Some(&date),
+            );
         }
         let bad_commit = git(&work, &["rev-parse", "HEAD"]).trim().to_owned();
         git(dir, &["clone", "--quiet", "--bare", "work", "shop.git"]);
@@ -57,12 +69,26 @@ impl Story {
 
     /// Whether the deployed manifest is the good one.
     pub(crate) fn works(&self) -> bool {
-        git(&self.bare, &["show", &format!("main:{MANIFEST}")]).contains("pool: 20")
+        git(&self.bare, &["show", &format!("main:{MANIFEST}")]).contains("value: \"20\"")
     }
 }
 
+fn manifest(pool: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: checkout\n  namespace: shop\nspec:\n  replicas: 3\n  \
+         selector:\n    matchLabels: {{app: checkout}}\n  template:\n    metadata:\n      labels: {{app: checkout}}\n    spec:\n      \
+         containers:\n        - name: checkout\n          image: registry.example/checkout:1\n          env:\n            \
+         - name: DB_POOL_SIZE\n              value: \"{pool}\"\n"
+    )
+}
+
 fn git(dir: &Path, args: &[&str]) -> String {
+    git_at(dir, args, None)
+}
+
+fn git_at(dir: &Path, args: &[&str], date: Option<&str>) -> String {
     let output = Command::new("git")
+        .envs(date.map(|date| ("GIT_COMMITTER_DATE", date)))
         .current_dir(dir)
         .args(["-c", "safe.directory=*", "-c", "commit.gpgsign=false"])
         .args(["-c", "user.name=Story", "-c", "user.email=story@example.com"])

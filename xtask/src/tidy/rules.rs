@@ -8,7 +8,7 @@ pub const RANKS: &[&[&str]] = &[
     /* 0 */ &["domain"],
     /* 1 */ &["store", "connectors", "llm"],
     /* 2 */ &["audit", "policy", "notify"],
-    /* 3 */ &["warrant", "sandbox"],
+    /* 3 */ &["warrant", "sandbox", "shadow"],
     /* 4 */ &["tools"],
     /* 5 */
     &[

@@ -86,7 +86,7 @@ impl<'a> Go<'a> {
                     .args(["install", "-trimpath", "-ldflags", ldflags.trim()]);
                 command.arg(format!("{package}@v{}", tool.version));
             }
-            Kind::Apt => bail!("`{}` is a system package, not a Go program", tool.name),
+            Kind::Apt | Kind::Pip => bail!("`{}` is not a Go program", tool.name),
         }
         run(&mut command)
     }

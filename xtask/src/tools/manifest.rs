@@ -19,8 +19,14 @@ pub struct Tool {
     pub binaries: Vec<Binary>,
     /// Go module (kinds `go-build`, `go-install`).
     pub module: Option<String>,
-    /// System package (kind `apt`).
+    /// System package (kind `apt`) or Python package (kind `pip`).
     pub package: Option<String>,
+    /// Digests that the files of a Python package may have, as pip writes them: `sha256:…`, one a platform.
+    #[serde(default)]
+    pub hashes: Vec<String>,
+    /// Left out by `all`: the command that needs it fetches it.
+    #[serde(default)]
+    pub on_demand: bool,
     /// Services that the system package would start: stopped and disabled after the install.
     #[serde(default)]
     pub services: Vec<String>,
@@ -43,6 +49,7 @@ pub enum Kind {
     GoBuild,
     GoInstall,
     Apt,
+    Pip,
 }
 
 /// One program of a tool.
@@ -78,13 +85,13 @@ pub fn load() -> Result<Vec<Tool>> {
     parse(MANIFEST)
 }
 
-/// The tools that `names` mean: each a tool's name, a binary's name or `all`.
+/// The tools that `names` mean: each a tool's name, a binary's name or `all` (which the end-to-end tests need).
 pub fn select<'a>(tools: &'a [Tool], names: &[String]) -> Result<Vec<&'a Tool>> {
     let mut chosen: Vec<&Tool> = Vec::new();
     for name in names {
         let matching: Vec<&Tool> = tools
             .iter()
-            .filter(|tool| name == "all" || tool.is_called(name))
+            .filter(|tool| (name == "all" && !tool.on_demand) || tool.is_called(name))
             .collect();
         if matching.is_empty() {
             let known: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
@@ -121,6 +128,7 @@ fn parse(text: &str) -> Result<Vec<Tool>> {
                 tool.module.is_some() && tool.binaries.iter().all(|binary| binary.package.is_some())
             }
             Kind::Apt => tool.package.is_some() && tool.path_min.is_some(),
+            Kind::Pip => tool.package.is_some(),
         };
         if !complete {
             bail!(
@@ -155,12 +163,21 @@ mod tests {
     fn a_tool_named_twice_is_fetched_once_and_an_unknown_name_is_refused() {
         let tools = load().expect("the manifest parses");
         let names = ["kubectl", "kube-scheduler", "all"].map(str::to_owned);
-        assert_eq!(select(&tools, &names).expect("known names").len(), tools.len());
+        let of_all = tools.iter().filter(|tool| !tool.on_demand).count();
+        assert_eq!(select(&tools, &names).expect("known names").len(), of_all);
         let error = select(&tools, &["kubctl".to_owned()]).expect_err("a misspelt name");
         assert!(
             error.to_string().contains("no tool is called `kubctl`"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_one_command_needs_is_fetched_by_its_name_and_not_by_all() {
+        let row = "[[tool]]\nname='x'\nversion='1.0.0'\nkind='pip'\npackage='x'\nwhy='w'\nbinaries=[]\n";
+        let tools = parse(&format!("{row}on_demand=true\n")).expect("complete");
+        assert_eq!(select(&tools, &["x".to_owned()]).expect("named").len(), 1);
+        assert!(select(&tools, &["all".to_owned()]).is_err());
     }
 
     #[test]

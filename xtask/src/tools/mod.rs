@@ -9,6 +9,7 @@
 mod apt;
 mod golang;
 mod manifest;
+mod python;
 mod version;
 
 use std::env;
@@ -143,10 +144,10 @@ impl Cache {
         if self.is_complete(tool) {
             return Ok(());
         }
-        if tool.kind == Kind::Apt {
-            apt::install(tool)?;
-        } else {
-            self.build(tool)?;
+        match tool.kind {
+            Kind::Apt => apt::install(tool)?,
+            Kind::Pip => python::install(tool, &self.home(tool))?,
+            Kind::GoBuild | Kind::GoInstall => self.build(tool)?,
         }
         if !self.is_complete(tool) {
             bail!(

@@ -3,7 +3,8 @@
 //! In: an execution, and perhaps the `Last-Event-ID` of an earlier stream. Out: server-sent events: `step` (journal entries, in the
 //! journal's dense order), `log` (output of attempts), at last `end`.
 //! Always holds: the database is the only source, so any gateway can serve any stream; nothing is sent twice to one stream; the stream
-//! ends after everything that was written before the execution's end.
+//! ends after everything that was written before the execution's end; whoever's token was revoked or has run out is sent nothing more:
+//! it is looked up again before every read.
 
 mod store;
 
@@ -27,6 +28,7 @@ use crate::{
     gateway::{
         Gateway,
         access::Caller,
+        identity,
         page::{Id, Params},
         problem::{Kind, Problem},
     },
@@ -185,6 +187,12 @@ impl Tail {
     /// Reads what is new. Whether it is over is asked first: what was written before the end is then read after it.
     async fn look(&mut self) -> Result<bool, Error> {
         let mut tx = self.gateway.db.begin(&self.ctx.tenant).await?;
+        if let Some(token_id) = self.ctx.actor.token_id
+            && !identity::is_live(&mut tx, token_id).await?
+        {
+            self.finish("bye", json!({"reason": "unauthenticated"}));
+            return Ok(true);
+        }
         let status = store::find_status(&mut tx, self.id)
             .await?
             .ok_or(Error::NotFound)?;

@@ -1,0 +1,115 @@
+//! Installs a published Python package into a virtual environment of its own.
+//!
+//! The environment stands where it will be used, because its programs name their interpreter by its whole path.
+//! The links to the programs are made last: a tool whose install was cut short has none, so it is not there yet.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::manifest::Tool;
+use crate::report::{capture, step};
+
+/// Installs `tool` into `home`, which holds nothing else; what an earlier try left there goes first.
+pub fn install(tool: &Tool, home: &Path) -> Result<()> {
+    let package = tool.package.as_deref().context("a pip tool names its package")?;
+    super::remove_tree(home);
+    fs::create_dir_all(home).with_context(|| format!("cannot make {}", home.display()))?;
+    step(&format!("installing the Python package {package}"), || {
+        let environment = home.join("venv");
+        let mut venv = Command::new("python3");
+        venv.args(["-m", "venv"]).arg(&environment);
+        capture(venv.stdin(Stdio::null())).context("Python 3 with its module `venv` is needed")?;
+        let wanted = home.join("requirements.txt");
+        fs::write(&wanted, requirement(package, tool))?;
+        let mut pip = Command::new(environment.join("bin/python"));
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-input",
+            "--only-binary=:all:",
+        ]);
+        pip.arg("--disable-pip-version-check").arg("--requirement");
+        capture(pip.arg(&wanted).stdin(Stdio::null()))?;
+        link_programs(tool, home)
+    })
+}
+
+/// One line of a requirements file; with hashes, pip refuses every file that has another.
+fn requirement(package: &str, tool: &Tool) -> String {
+    let mut line = format!("{package}=={}", tool.version);
+    for hash in &tool.hashes {
+        line.push_str(" --hash=");
+        line.push_str(hash);
+    }
+    line.push('\n');
+    line
+}
+
+fn link_programs(tool: &Tool, home: &Path) -> Result<()> {
+    for binary in &tool.binaries {
+        let inside = Path::new("venv/bin").join(&binary.name);
+        if !home.join(&inside).is_file() {
+            bail!("the package has no program `{}`", binary.name);
+        }
+        symlink(inside, home.join(&binary.name))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tools::manifest::{Binary, Kind};
+
+    fn tool(hashes: &[&str]) -> Tool {
+        let binary = Binary {
+            name: "linter".to_owned(),
+            also: Vec::new(),
+            package: None,
+            probe: Vec::new(),
+        };
+        Tool {
+            name: "linter".to_owned(),
+            version: "1.2.3".to_owned(),
+            kind: Kind::Pip,
+            why: String::new(),
+            binaries: vec![binary],
+            module: None,
+            package: Some("linter-cli".to_owned()),
+            hashes: hashes.iter().map(|hash| (*hash).to_owned()).collect(),
+            on_demand: true,
+            services: Vec::new(),
+            path_min: None,
+            ldflags: Vec::new(),
+            replace: Vec::new(),
+            replace_prefix: String::new(),
+            replace_version: String::new(),
+            assemble: None,
+        }
+    }
+
+    #[test]
+    fn a_requirement_is_exact_and_carries_every_hash() {
+        assert_eq!(requirement("linter-cli", &tool(&[])), "linter-cli==1.2.3\n");
+        let line = requirement("linter-cli", &tool(&["sha256:aa", "sha256:bb"]));
+        assert_eq!(line, "linter-cli==1.2.3 --hash=sha256:aa --hash=sha256:bb\n");
+    }
+
+    #[test]
+    fn programs_are_linked_only_when_the_package_brought_them() {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let error = link_programs(&tool(&[]), home.path()).expect_err("nothing is installed");
+        assert!(error.to_string().contains("no program `linter`"), "{error}");
+
+        fs::create_dir_all(home.path().join("venv/bin")).expect("made");
+        fs::write(home.path().join("venv/bin/linter"), "").expect("written");
+        link_programs(&tool(&[]), home.path()).expect("linked");
+        assert!(home.path().join("linter").is_file());
+    }
+}
