@@ -1,4 +1,5 @@
-//! `carapulse audit verify`: a bundle with no server at hand, or the whole log in a database. Keys come from `--trust` only.
+//! `carapulse audit verify`: a bundle with no server at hand, or the whole log in a database. Keys come from `--trust` only;
+//! `carapulse audit trust` prints them where the keys of an installation are.
 
 use std::{io::Write as _, path::PathBuf};
 
@@ -12,6 +13,8 @@ use crate::{
         bundle::{MAX_TOTAL_BYTES, Report, verify_bundle},
         verify::{LogReport, verify_log},
     },
+    config::{Config, Database},
+    roles::{self, database},
     store::{Db, DbRole},
 };
 
@@ -23,6 +26,8 @@ const MAX_NOTE_BYTES: u64 = 64 * 1024;
 pub enum Command {
     /// Prove an evidence bundle, or the whole log in a database
     Verify(Verify),
+    /// Print the public keys of this installation, as `verify --trust` reads them: where the orchestrator's configuration is
+    Trust,
     /// Pages of the log, newest first, over HTTP
     List(Box<super::client::AuditList>),
 }
@@ -47,10 +52,30 @@ pub struct Verify {
     json: bool,
 }
 
+/// Prints the trust file. It goes to an auditor another way than what it verifies.
+pub(super) async fn trust(config: &Config) -> anyhow::Result<()> {
+    let settings: Database = config.get()?;
+    let (address, own) = match database::configured(config, &settings, DbRole::Orchestrator)? {
+        Some(address) => (address, None),
+        None => {
+            let own = database::borrow_own(config).await?;
+            let address = own.address.with_user(DbRole::Orchestrator.name(), None);
+            (address, Some(own.server))
+        }
+    };
+    let db = Db::open(&address, DbRole::Orchestrator, 1).await?;
+    let trust = roles::trust(config, &db).await;
+    db.close().await;
+    if let Some(server) = own {
+        server.stop().await?;
+    }
+    Ok(std::io::stdout().write_all(trust?.to_text().as_bytes())?)
+}
+
 /// Runs it. Anything that cannot be proven ends with exit code 1.
 pub(super) async fn run(command: &Command) -> anyhow::Result<Exit> {
     let Command::Verify(verify) = command else {
-        return Err(Failure::of(Exit::Usage, "`audit list` is a client command"));
+        return Err(Failure::of(Exit::Usage, "only `audit verify` is run here"));
     };
     let trust = std::fs::read_to_string(&verify.trust)
         .with_context(|| format!("reading {}", verify.trust.display()))?;

@@ -116,7 +116,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         }
         Command::Demo(demo) => return demo::run(&demo).await,
         Command::Audit(audit::Command::List(list)) => return client::audit_list(&cli.client, *list).await,
-        Command::Audit(command) => return audit::run(&command).await,
+        Command::Audit(command @ audit::Command::Verify(_)) => return audit::run(&command).await,
         Command::Client(command) => return client::run(&cli.client, command).await,
         command => command,
     };
@@ -127,15 +127,12 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match command {
         Command::Serve(serve) => serve::run(serve, config).await?,
         Command::Migrate(command) => migrate::run(&command, &config).await?,
+        Command::Audit(_) => audit::trust(&config).await?,
         Command::Config(command) => config::run(command, &config)?,
         Command::Policy(command) => policy::run(&command, &config).await?,
         Command::Doctor => doctor::run(&config).await?,
         Command::Healthcheck(check) => healthcheck::run(&check, &config).await?,
-        Command::Demo(_)
-        | Command::Audit(_)
-        | Command::Client(_)
-        | Command::Init(_)
-        | Command::Postgres(_) => {}
+        Command::Demo(_) | Command::Client(_) | Command::Init(_) | Command::Postgres(_) => {}
     }
     Ok(Exit::Ok)
 }

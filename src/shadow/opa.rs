@@ -148,6 +148,11 @@ mod tests {
             .await
             .unwrap_err();
         assert!(matches!(long, Error::TooLong { .. }), "{long}");
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap());
+        let late = Opa::new(&url, Duration::from_millis(50)).unwrap();
+        let late = late.ask(b"{}").await.unwrap_err();
+        assert!(matches!(late, Error::Timeout { .. }), "{late}");
         let nobody = Opa::new("http://127.0.0.1:1", Duration::from_secs(5)).unwrap();
         let gone = nobody.ask(b"{}").await.unwrap_err();
         assert!(matches!(gone, Error::Unreachable { .. }), "{gone}");

@@ -18,7 +18,8 @@ use crate::{
 /// What one look saw.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Look {
-    /// The weakest verdict of all; `met` only when the plan's steps require no other evidence.
+    /// The weakest verdict of all, `met` only when the plan's steps require no other evidence; or `met` because it was met before, as
+    /// often in a row as the plan wants.
     pub verdict: Verdict,
     /// Settle time and window have passed: what was not met by now is missed.
     pub last: bool,
@@ -63,7 +64,11 @@ impl Router {
         }
         let verdict = verdict(&looking.doc, &judged);
         let mut tx = self.db.begin(&look.tenant_id).await?;
-        let kept = store::insert_look(&mut tx, look, verdict, &looking.doc.verification).await?;
+        let timing = &looking.doc.verification;
+        // Success is measured once: who lost the report of it, or waits until it is none any more, is told so again.
+        let passed = store::has_passed(&mut tx, look, timing.min_samples.max(1)).await?;
+        let verdict = if passed { Verdict::Met } else { verdict };
+        let kept = store::insert_look(&mut tx, look, verdict, timing).await?;
         let last =
             kept.ok_or_else(|| ClientError::Rejected("another lease of this execution is newer".to_owned()))?;
         crash::point("router.before_look");

@@ -276,6 +276,20 @@ pub(super) async fn refuse(
     Ok(())
 }
 
+/// Whether the last `samples` looks since the last forward attempt ended were all `met`: then it is measured that the plan worked.
+pub(super) async fn has_passed(tx: &mut Tx, named: &LookRef, samples: u32) -> Result<bool, Error> {
+    let passed = sqlx::query_scalar!(
+        r#"SELECT count(*) FILTER (WHERE verdict = 'met') >= $2::bigint AS "passed!" FROM (
+             SELECT verdict FROM look WHERE execution_id = $1 AND looked_at > coalesce((
+               SELECT max(ended_at) FROM attempt
+               WHERE execution_id = $1 AND direction = 'forward' AND status <> 'refused'), '-infinity')
+             ORDER BY number DESC LIMIT $2::bigint) AS newest"#,
+        named.execution_id.uuid(),
+        i64::from(samples),
+    );
+    Ok(passed.fetch_one(&mut **tx).await?)
+}
+
 /// Keeps one look, if `named` still names the execution's lease, and says whether it was the last one. The window begins with the
 /// first look after the last forward attempt ended, at the earliest when the settle time is over.
 pub(super) async fn insert_look(

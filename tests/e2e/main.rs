@@ -12,6 +12,7 @@ mod api;
 #[path = "../it/approved.rs"]
 #[expect(dead_code, reason = "each binary uses its own part")]
 mod approved;
+mod by_hand;
 mod cluster;
 #[path = "../it/harness.rs"]
 #[expect(dead_code, reason = "each binary uses its own part")]

@@ -1,4 +1,4 @@
-//! The runner: one at a time, no half-done step, a history that is believed. What the migrations themselves do: `schema.rs`.
+//! The runner: one at a time, no half-done step, a history that is believed. What the migrations themselves do: `migrate_schema.rs`.
 
 use std::{process::Command, time::Duration};
 

@@ -117,3 +117,38 @@ async fn a_decision_is_kept_exactly_and_other_roles_cannot_move_the_pointer() {
         "{refused}"
     );
 }
+
+#[tokio::test]
+async fn what_is_exported_for_opa_is_the_active_bundle_not_the_binarys() {
+    let db = TestDb::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let export = || {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_carapulse"))
+            .args(["policy", "export"])
+            .arg(folder.path())
+            .env("DATABASE_URL", db.url(DbRole::Gateway))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let manifest = std::fs::read_to_string(folder.path().join(".manifest")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&manifest).unwrap()["revision"].clone()
+    };
+    assert_eq!(
+        export(),
+        Bundle::builtin().digest().to_string(),
+        "before the first start"
+    );
+
+    let gateway = db.as_role(DbRole::Gateway).await;
+    let mut tx = gateway.begin(&ctx().tenant).await.unwrap();
+    store::ensure_builtin(&mut tx, &ctx()).await.unwrap();
+    store::submit(&mut tx, &ctx(), &another()).await.unwrap();
+    store::activate(&mut tx, &ctx(), another().digest(), 1)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(export(), another().digest().to_string());
+    for (path, text) in another().files() {
+        assert_eq!(std::fs::read_to_string(folder.path().join(path)).unwrap(), text);
+    }
+}

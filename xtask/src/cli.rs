@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 /// The project's front door. CI calls the same commands that people do.
 #[derive(Debug, Parser)]
@@ -41,7 +41,15 @@ pub enum Task {
         /// Known vulnerabilities too: fetches the advisory database
         #[arg(long)]
         advisories: bool,
+        /// Only the dependencies, which takes seconds
+        #[arg(long)]
+        dependencies: bool,
     },
+    /// Archives, and whether a tag may be released
+    #[command(subcommand)]
+    Release(ReleaseCommand),
+    /// Every row of docs/audit.md: proved, failed, or not run and why
+    Delivery(DeliveryOptions),
     /// Which lines the suite runs; fails below the floor of coverage.toml
     Coverage {
         /// Where summary.md, summary.json and lcov.info go; under the target folder otherwise
@@ -62,8 +70,22 @@ pub enum Task {
     /// The query cache, and the migrations' linter
     #[command(subcommand)]
     Db(DbCommand),
+    /// The Compose files: held to their rules, and brought up for real
+    #[command(subcommand)]
+    Compose(ComposeCommand),
+    /// Dashboards and alert rules: only exported metrics are named, and each alert fires when it should
+    Observability,
     /// The policy rules under OPA: format, strict check, tests, fixtures
     Policy,
+    /// The five container images; with no command: build all, then run each one's health check
+    Images {
+        /// This machine reaches package registries only: stand-ins for the bases, and of the command lines what
+        /// docker/tools/local has
+        #[arg(long, global = true)]
+        packages_only: bool,
+        #[command(subcommand)]
+        command: Option<ImagesCommand>,
+    },
     /// Measure beside the machine's own limits: `--only GROUP…`, `--quick`, `--full`, `--json FILE`; `-- --help` says more
     Bench {
         /// For the measuring program
@@ -73,11 +95,63 @@ pub enum Task {
 }
 
 #[derive(Debug, Subcommand)]
+pub enum ImagesCommand {
+    /// Build them, as localhost/carapulse/<role>:dev
+    Build {
+        /// Only these
+        targets: Vec<String>,
+    },
+    /// Start each as it is shipped until its own HEALTHCHECK passes; then their sizes
+    Check {
+        /// Only these
+        targets: Vec<String>,
+    },
+    /// Their sizes against their budgets
+    Size,
+    /// Put into docker/tools/local the command lines that this machine can give
+    Tools,
+    /// Compile the same sources in two folders and compare the executables
+    Reproduce {
+        /// The dependencies as well
+        #[arg(long)]
+        full: bool,
+    },
+    /// Append to the bases' tags the digests that their registry gives
+    Pin,
+    /// What must be true of the Dockerfile; needs no container engine
+    Lint,
+}
+
+#[derive(Debug, Subcommand)]
 pub enum DbCommand {
     /// Write .sqlx anew from a migrated database (DATABASE_URL, else one of its own)
     Prepare,
     /// The migrations under squawk, the linter for Postgres migrations
     Lint,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ComposeCommand {
+    /// All files and profiles under `docker compose config`, and under the rules of docs/compose.md
+    Config,
+    /// Bring the stack up on this machine's engine and leave it running
+    Up,
+    /// Bring the stack up in a project of its own, play a plan through it, try its networks, and take it down
+    Smoke {
+        /// Leave it running
+        #[arg(long)]
+        keep: bool,
+        /// Where the roles' images are: REGISTRY/ROLE:TAG
+        #[arg(long, default_value = "localhost/carapulse", value_name = "REGISTRY")]
+        registry: String,
+        /// The roles' images' tag
+        #[arg(long, default_value = "dev")]
+        tag: String,
+    },
+    /// Take down what `up` or `smoke --keep` left, with its volumes
+    Down,
+    /// Write compose/compose.digests.yaml: every image by its digest; needs the registries
+    Pin,
 }
 
 #[derive(Debug, Subcommand)]
@@ -111,4 +185,40 @@ pub enum KubeCommand {
         #[arg(required = true, last = true)]
         command: Vec<std::ffi::OsString>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ReleaseCommand {
+    /// Build for one platform and pack it
+    Archive {
+        /// A Rust target triple that this machine can build for
+        #[arg(long)]
+        target: String,
+        /// The folder for the archive
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Whether crate, chart and changelog agree with a tag
+    Check { tag: String },
+    /// One version's part of CHANGELOG.md
+    Notes { version: String },
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct DeliveryOptions {
+    /// Only what takes seconds or few minutes
+    #[arg(long)]
+    pub quick: bool,
+    /// Only what is read from files: runs no command
+    #[arg(long, conflicts_with = "quick")]
+    pub files: bool,
+    /// Only rows whose id begins with this
+    #[arg(long)]
+    pub only: Option<String>,
+    /// Write the table of docs/audit.md anew and prove nothing
+    #[arg(long)]
+    pub write: bool,
+    /// This machine reaches package registries only: images are built and run as `images --packages-only` does
+    #[arg(long)]
+    pub packages_only: bool,
 }

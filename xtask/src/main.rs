@@ -3,12 +3,17 @@
 mod bench;
 mod ci;
 mod cli;
+mod compose;
 mod coverage;
 mod db;
+mod delivery;
 mod generate;
+mod images;
 mod kube;
 mod lint;
+mod observability;
 mod policy;
+mod release;
 mod report;
 mod squawk;
 mod test;
@@ -30,12 +35,23 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Test { real, filter } => test::run(real, &filter),
         Task::Ci { quick } => ci::run(quick),
-        Task::Lint { advisories } => lint::run(advisories),
+        Task::Lint {
+            advisories,
+            dependencies,
+        } => lint::run(advisories, dependencies),
         Task::Coverage { out, raise } => coverage::run(out.as_deref(), raise),
+        Task::Release(command) => release::run(&command),
+        Task::Delivery(options) => delivery::run(&options),
         Task::Workflows => workflows::run(),
         Task::Gen { check } => generate::run(check),
         Task::Db(command) => db::run(&command),
+        Task::Compose(command) => compose::run(&command),
+        Task::Observability => observability::run(),
         Task::Policy => policy::run(),
+        Task::Images {
+            packages_only,
+            command,
+        } => images::run(packages_only, command.as_ref()),
         Task::Bench { arguments } => bench::run(&arguments),
     };
     match result {

@@ -27,6 +27,7 @@ const PLACES: Places<'static> = Places {
     tool_router: "http://tool-router:8081",
     sandbox: "http://sandbox:8091",
     egress: "tool-router:8083",
+    shadow: "http://opa:8181",
 };
 
 /// Where the gateway's container finds its database's address: `carapulse token create` needs it there.

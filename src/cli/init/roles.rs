@@ -31,6 +31,8 @@ pub(super) struct Places<'a> {
     pub(super) sandbox: &'a str,
     /// `host:port` of the tool-router's egress proxy, as the sandbox sees it.
     pub(super) egress: &'a str,
+    /// Base URL of the OPA server that is asked every decision again.
+    pub(super) shadow: &'a str,
 }
 
 /// The configuration of one role.
@@ -90,6 +92,11 @@ fn login(section: &str, secret: &str) -> String {
     format!("\n[database.{section}]\npassword = \"file:secrets/{secret}\"\n")
 }
 
+/// Asked every decision again, after it was made; it decides nothing.
+fn shadow(places: &Places<'_>) -> String {
+    format!("\n[policy]\nshadow_url = \"{}\"\n", places.shadow)
+}
+
 fn objects(places: &Places<'_>) -> String {
     format!(
         "\n[objects.s3]\nendpoint = \"{}\"\nbucket = \"{}\"\n\
@@ -100,19 +107,20 @@ fn objects(places: &Places<'_>) -> String {
 
 fn gateway(places: &Places<'_>) -> String {
     format!(
-        "{}{}{}\n[gateway]\nhttp_addr = \":8080\"\napproval_key = \"file:secrets/approval_key\"\n\
+        "{}{}{}{}\n[gateway]\nhttp_addr = \":8080\"\napproval_key = \"file:secrets/approval_key\"\n\
          \n[tool_router]\nbase_url = \"{}\"\nauth_token = \"file:secrets/router_token\"\n\
          approval_public_keys = [\"file:secrets/approval_key.pub\"]\n",
         database(places),
         login("gateway", "db_gateway_password"),
         objects(places),
+        shadow(places),
         places.tool_router
     )
 }
 
 fn tool_router(places: &Places<'_>) -> String {
     format!(
-        "{}{}{}\n[tool_router]\nhttp_addr = \":8081\"\nauth_token = \"file:secrets/router_token\"\n\
+        "{}{}{}{}\n[tool_router]\nhttp_addr = \":8081\"\nauth_token = \"file:secrets/router_token\"\n\
          approval_public_keys = [\"file:secrets/approval_key.pub\"]\njob_key = \"file:secrets/job_key\"\n\
          \n[tool_router.sandbox]\nkind = \"remote\"\nurl = \"{}\"\npublic_key = \"file:secrets/sealing_key.pub\"\n\
          signing_public_key = \"file:secrets/sandbox_key.pub\"\n\
@@ -121,6 +129,7 @@ fn tool_router(places: &Places<'_>) -> String {
         database(places),
         login("tool_router", "db_router_password"),
         objects(places),
+        shadow(places),
         places.sandbox,
         places.egress
     )
@@ -128,8 +137,9 @@ fn tool_router(places: &Places<'_>) -> String {
 
 fn orchestrator(places: &Places<'_>) -> String {
     format!(
-        "{}{}{}{}\n[orchestrator]\nhealth_addr = \":8085\"\ncheckpoint_key = \"file:secrets/checkpoint_key\"\n\
+        "{}{}{}{}{}\n[orchestrator]\nhealth_addr = \":8085\"\ncheckpoint_key = \"file:secrets/checkpoint_key\"\n\
          \n[tool_router]\nbase_url = \"{}\"\nauth_token = \"file:secrets/router_token\"\n\
+         # For `carapulse audit trust`.\napproval_public_keys = [\"file:secrets/approval_key.pub\"]\n\
          \n# Without a receiver nobody is called when an execution needs attention.\n[notify]\n\
          # webhook_url = \"file:secrets/notify_webhook_url\"\n\
          # pagerduty_routing_key = \"file:secrets/pagerduty_routing_key\"\n",
@@ -137,6 +147,7 @@ fn orchestrator(places: &Places<'_>) -> String {
         login("orchestrator", "db_orchestrator_password"),
         login("sequencer", "db_sequencer_password"),
         objects(places),
+        shadow(places),
         places.tool_router
     )
 }
@@ -177,6 +188,7 @@ pub(super) mod tests {
         tool_router: "http://tool-router:8081",
         sandbox: "http://sandbox:8091",
         egress: "tool-router:8083",
+        shadow: "http://opa:8181",
     };
 
     #[test]

@@ -75,6 +75,33 @@ async fn invariant_9_what_cannot_be_measured_or_lacks_required_evidence_is_unkno
 }
 
 #[tokio::test]
+async fn invariant_9_success_is_measured_once_and_nobody_can_wait_until_it_is_a_miss() {
+    let mut world = World::new().await;
+    world.it.done(0, Direction::Forward).await;
+    world.it.doc.verification.assertions[0].value = world.bad.clone();
+    world.it.doc.verification.min_samples = 2;
+    world.store_doc().await;
+    let look = named(&world);
+    let verdict = async |world: &World| world.router.look(&look).await.expect("a look").verdict;
+    assert_eq!(verdict(&world).await, Verdict::Met);
+    // The service breaks again; one look of two had been met.
+    world.it.doc.verification.assertions[0].value = world.good.clone();
+    world.store_doc().await;
+    assert_eq!(verdict(&world).await, Verdict::NotMet);
+    world.it.doc.verification.assertions[0].value = world.bad.clone();
+    world.store_doc().await;
+    assert_eq!(
+        (verdict(&world).await, verdict(&world).await),
+        (Verdict::Met, Verdict::Met)
+    );
+    world.it.doc.verification.assertions[0].value = world.good.clone();
+    world.store_doc().await;
+    world.it.db.advance(Duration::from_secs(3600)).await;
+    assert_eq!(verdict(&world).await, Verdict::Met, "both were: it has worked");
+    assert_eq!(verdict(&world).await, Verdict::Met);
+}
+
+#[tokio::test]
 async fn a_look_is_taken_for_the_present_lease_of_a_running_execution_only() {
     let mut world = World::new().await;
     let look = named(&world);

@@ -41,7 +41,8 @@ impl Summary {
         let mut summary = Self::default();
         for file in files.context("llvm-cov lists files")? {
             let path = Path::new(file["filename"].as_str().context("a file has a name")?);
-            let Ok(inside) = path.strip_prefix(&source) else {
+            // The compiler names files from the root; llvm-cov joins them with the folder of the build where it can.
+            let Ok(inside) = path.strip_prefix(&source).or_else(|_| path.strip_prefix("src")) else {
                 continue;
             };
             let lines = &file["summary"]["lines"];

@@ -71,6 +71,21 @@ pub struct Session {
 }
 
 impl Session {
+    /// An admin's kubeconfig.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// That kubectl, as that admin.
+    pub fn kubectl(&self) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command
+            .arg("--kubeconfig")
+            .arg(&self.kubeconfig)
+            .stdin(process::Stdio::null());
+        command
+    }
+
     /// Starts a command that knows the cluster: `KUBECONFIG`, `CARAPULSE_TEST_KUBECONFIG` and
     /// `CARAPULSE_TEST_KUBECTL` are set, and that kubectl is the first on PATH.
     pub fn spawn(&self, command: &mut Command) -> Result<Child> {

@@ -19,21 +19,30 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 /// Installs the package of `tool`; an error says why this machine cannot.
 pub fn install(tool: &Tool) -> Result<()> {
     let package = tool.package.as_deref().context("an apt tool names its package")?;
+    let services: Vec<&str> = tool.services.iter().map(String::as_str).collect();
+    packages(&[package], &services)
+}
+
+/// Installs system packages; their services neither start nor stay enabled.
+pub fn packages(names: &[&str], services: &[&str]) -> Result<()> {
+    let shown = names.join(" ");
     if !nix::unistd::geteuid().is_root() {
-        bail!(
-            "needs the system package `{package}`, and only root can install it: `apt-get install {package}`"
-        );
+        bail!("needs system packages, and only root can install them: `apt-get install {shown}`");
     }
     if super::on_path("apt-get").is_none() {
-        bail!("needs `{package}`, and this machine has no apt-get: put its programs on PATH");
+        bail!("needs `{shown}`, and this machine has no apt-get: put its programs on PATH");
     }
-    step(&format!("installing the system package {package}"), || {
+    step(&format!("installing from the system: {shown}"), || {
         let _guard = NoServiceStarts::new(Path::new(POLICY))?;
-        if apt_get(&["install", "--yes", "--no-install-recommends", package]).is_err() {
+        let words: Vec<&str> = ["install", "--yes", "--no-install-recommends"]
+            .into_iter()
+            .chain(names.iter().copied())
+            .collect();
+        if apt_get(&words).is_err() {
             apt_get(&["update"])?;
-            apt_get(&["install", "--yes", "--no-install-recommends", package])?;
+            apt_get(&words)?;
         }
-        disable(&tool.services);
+        disable(services);
         Ok(())
     })
 }
@@ -51,7 +60,7 @@ fn apt_get(arguments: &[&str]) -> Result<String> {
 }
 
 /// Best effort by design: a machine without an init system has nothing to stop or to disable.
-fn disable(services: &[String]) {
+fn disable(services: &[&str]) {
     for service in services {
         for command in [["service", service, "stop"], ["update-rc.d", service, "disable"]] {
             quietly(&command);

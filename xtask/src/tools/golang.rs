@@ -5,7 +5,7 @@
 //! Kubernetes alone would leave several gigabytes. The module cache stays.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -18,8 +18,11 @@ use crate::report::{capture, run, step};
 pub fn build(tool: &Tool, stage: &Path, scratch: &Path) -> Result<()> {
     let module = tool.module.as_deref().context("a Go tool names its module")?;
     let go = Go::new(scratch)?;
-    if tool.kind == Kind::GoBuild {
-        fs::write(scratch.join("go.mod"), go_mod(tool, module, &go.version))?;
+    match tool.kind {
+        Kind::GoBuild => fs::write(scratch.join("go.mod"), go_mod(tool, module, &go.version))?,
+        // Its own go.mod has what `go install` refuses: it is built as the main module, in a copy.
+        Kind::GoSource => copy_tree(&go.download(module, &tool.version)?, &scratch.join("source"))?,
+        _ => {}
     }
     for binary in &tool.binaries {
         step(&format!("building {} {}", binary.name, tool.version), || {
@@ -86,10 +89,49 @@ impl<'a> Go<'a> {
                     .args(["install", "-trimpath", "-ldflags", ldflags.trim()]);
                 command.arg(format!("{package}@v{}", tool.version));
             }
+            Kind::GoSource => {
+                let output = stage.join(&binary.name);
+                command.current_dir(self.scratch.join("source"));
+                command.args(["build", "-trimpath", "-ldflags", ldflags.trim(), "-o"]);
+                command.arg(output).arg(package);
+            }
             Kind::Apt | Kind::Pip => bail!("`{}` is not a Go program", tool.name),
         }
         run(&mut command)
     }
+
+    /// Downloads a module; where it is.
+    fn download(&self, module: &str, version: &str) -> Result<PathBuf> {
+        let wanted = format!("{module}@v{version}");
+        let told = capture(self.command().args(["mod", "download", "-json", &wanted]))?;
+        let told: serde_json::Value = serde_json::from_str(&told)?;
+        let folder = told["Dir"]
+            .as_str()
+            .with_context(|| format!("{wanted} has no folder"))?;
+        Ok(PathBuf::from(folder))
+    }
+}
+
+/// The folder of a tool's module, downloaded when it is not there.
+pub fn module_folder(tool: &Tool) -> Result<PathBuf> {
+    let module = tool.module.as_deref().context("a Go tool names its module")?;
+    let scratch = std::env::temp_dir();
+    Go::new(&scratch)?.download(module, &tool.version)
+}
+
+/// Copies a folder of the module cache, whose files are read-only, so that it can be built in and removed.
+fn copy_tree(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_tree(&entry.path(), &target)?;
+        } else {
+            fs::write(&target, fs::read(entry.path())?)?;
+        }
+    }
+    Ok(())
 }
 
 /// A module of our own that only requires the tool's, so that its `replace` lines can be given.
@@ -98,6 +140,9 @@ fn go_mod(tool: &Tool, module: &str, go_version: &str) -> String {
         "module tools.invalid/{}\n\ngo {go_version}\n\nrequire {module} v{}\n\n",
         tool.name, tool.version
     );
+    for other in &tool.requires {
+        text.push_str(&format!("require {other}\n\n"));
+    }
     for name in &tool.replace {
         let path = format!("{}{name}", tool.replace_prefix);
         text.push_str(&format!("replace {path} => {path} {}\n", tool.replace_version));
@@ -107,9 +152,7 @@ fn go_mod(tool: &Tool, module: &str, go_version: &str) -> String {
 
 fn assemble(go: &Go<'_>, tool: &Tool, module: &str, file: &Assemble, stage: &Path) -> Result<()> {
     let wanted = format!("{module}@v{}", tool.version);
-    capture(go.command().args(["mod", "download", &wanted]))?;
-    let found = capture(go.command().args(["env", "GOMODCACHE"]))?;
-    let root = Path::new(found.trim()).join(&wanted);
+    let root = go.download(module, &tool.version)?;
     let mut documents = Vec::new();
     for folder in &file.from {
         let folder = root.join(folder);

@@ -17,7 +17,7 @@ pub struct Tool {
     pub kind: Kind,
     pub why: String,
     pub binaries: Vec<Binary>,
-    /// Go module (kinds `go-build`, `go-install`).
+    /// Go module (kinds `go-build`, `go-install`, `go-source`).
     pub module: Option<String>,
     /// System package (kind `apt`) or Python package (kind `pip`).
     pub package: Option<String>,
@@ -32,6 +32,9 @@ pub struct Tool {
     pub services: Vec<String>,
     /// The oldest version of a binary on PATH that may be used; none = never from PATH.
     pub path_min: Option<String>,
+    /// Further modules that the build requires, `path version` each (kind `go-build`).
+    #[serde(default)]
+    pub requires: Vec<String>,
     #[serde(default)]
     pub ldflags: Vec<String>,
     #[serde(default)]
@@ -48,6 +51,7 @@ pub struct Tool {
 pub enum Kind {
     GoBuild,
     GoInstall,
+    GoSource,
     Apt,
     Pip,
 }
@@ -124,7 +128,7 @@ fn parse(text: &str) -> Result<Vec<Tool>> {
     let manifest: Manifest = toml::from_str(text).context("xtask/tools.toml")?;
     for tool in &manifest.tool {
         let complete = match tool.kind {
-            Kind::GoBuild | Kind::GoInstall => {
+            Kind::GoBuild | Kind::GoInstall | Kind::GoSource => {
                 tool.module.is_some() && tool.binaries.iter().all(|binary| binary.package.is_some())
             }
             Kind::Apt => tool.package.is_some() && tool.path_min.is_some(),

@@ -6,11 +6,11 @@
 //! all (built aside, then renamed); what cannot be had is named with the reason.
 //! Not here: starting any of them (`kube`, the end-to-end tests).
 
-mod apt;
+pub mod apt;
 mod golang;
 mod manifest;
 mod python;
-mod version;
+pub mod version;
 
 use std::env;
 use std::fs::{self, File};
@@ -70,6 +70,13 @@ pub fn fetch(names: &[String]) -> Result<()> {
         bail!("missing:\n{}", missing.join("\n"));
     }
     Ok(())
+}
+
+/// The folder of a Go tool's module, as published; the module cache has it after the tool was built.
+pub fn module_folder(name: &str) -> Result<PathBuf> {
+    let tools = manifest::load()?;
+    let chosen = manifest::select(&tools, &[name.to_owned()])?;
+    golang::module_folder(chosen.first().context("a name selects at least one tool")?)
 }
 
 /// The first executable file of this name on PATH.
@@ -147,7 +154,7 @@ impl Cache {
         match tool.kind {
             Kind::Apt => apt::install(tool)?,
             Kind::Pip => python::install(tool, &self.home(tool))?,
-            Kind::GoBuild | Kind::GoInstall => self.build(tool)?,
+            Kind::GoBuild | Kind::GoInstall | Kind::GoSource => self.build(tool)?,
         }
         if !self.is_complete(tool) {
             bail!(

@@ -1,0 +1,117 @@
+//! `cargo xtask compose smoke`: the shipped configuration, up and at work.
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::{network, play, project::Project, relay, stand_ins};
+use crate::kube;
+use crate::report::{capture, say, step};
+
+/// Its own, so that it disturbs no other.
+pub const PROJECT: &str = "carapulse-smoke";
+
+/// Brings everything up, plays a plan, tries the networks, and takes it down again, unless it is to stay.
+pub fn run(registry: &str, tag: &str, keep: bool) -> Result<()> {
+    let project = Project::named(PROJECT, registry, tag)?.on_free_ports()?;
+    say(&format!("engine: {}", project.engine.name()));
+    let result = play_it(&project);
+    if keep {
+        say("left running; `cargo xtask compose down` takes it down");
+        return result;
+    }
+    let down = project.down();
+    result.and(down)
+}
+
+fn play_it(project: &Project) -> Result<()> {
+    project.up(&[])?;
+    kube::with_cluster(|cluster| {
+        let gateway = gateway_of(project, "managed")?;
+        let address = relay::start(&gateway, play::api_address(cluster.kubeconfig())?)?;
+        say(&format!(
+            "managed system: a real Kubernetes API (its nodes are simulated), reached from the network `managed` at {address}"
+        ));
+        play::run(project, cluster, address)?;
+        step("who reaches whom", || network::try_all(project, address))
+    })?;
+    step("profile observability: Prometheus", || measured(project))?;
+    step("profile simulation: LocalStack's stand-in", || simulated(project))?;
+    if project.engine.is_podman() {
+        for (service, why) in stand_ins::NOT_HAD {
+            say(&format!("NOT RUN: {service}: {why}"));
+        }
+    }
+    Ok(())
+}
+
+/// This machine's own address on a network of the project.
+fn gateway_of(project: &Project, network: &str) -> Result<String> {
+    let name = format!("{}_{network}", project.name);
+    let told = capture(project.engine.command().args(["network", "inspect", &name]))?;
+    let told: Value = serde_json::from_str(&told)?;
+    let paths = ["/0/IPAM/Config/0/Gateway", "/0/subnets/0/gateway"];
+    let found = paths.iter().find_map(|path| told.pointer(path)?.as_str());
+    Ok(found
+        .with_context(|| format!("network {name} has no gateway"))?
+        .to_owned())
+}
+
+/// Prometheus scrapes the roles, and has the rules.
+fn measured(project: &Project) -> Result<()> {
+    let up = [
+        "--profile",
+        "observability",
+        "up",
+        "--detach",
+        "--wait",
+        "prometheus",
+    ];
+    capture(project.compose().args(up))?;
+    // The agent is not up, and looked for by its name only; the sandbox is not scraped.
+    ask_until(project, "count(up{job=~\"carapulse-.*\"} == 1)", "3")?;
+    ask_until(project, "count(carapulse_roles_build_info)", "3")?;
+    ask_until(project, "count(up{job=~\"opa|temporal\"} == 1)", "2")
+}
+
+fn ask_until(project: &Project, query: &str, wanted: &str) -> Result<()> {
+    let program = ["promtool", "query", "instant", "http://127.0.0.1:9090", query];
+    let mut said = String::new();
+    for _ in 0..40 {
+        said = project.exec("prometheus", &[], &program, b"")?;
+        if said.contains(&format!("=> {wanted} @")) {
+            return Ok(());
+        }
+        // A scrape comes every 15 seconds.
+        std::thread::sleep(std::time::Duration::from_secs(1));
+    }
+    bail!("`{query}` should be {wanted}: {said}")
+}
+
+/// The buckets are made. Vault is not to be had.
+fn simulated(project: &Project) -> Result<()> {
+    let up = [
+        "--profile",
+        "simulation",
+        "up",
+        "--detach",
+        "--wait",
+        "localstack",
+    ];
+    capture(project.compose().args(up))?;
+    let run = [
+        "--profile",
+        "simulation",
+        "run",
+        "--rm",
+        "--no-TTY",
+        "--no-deps",
+        "localstack-init",
+    ];
+    let said = capture(project.compose().args(run))?;
+    for bucket in ["carapulse-artifacts", "carapulse-evidence"] {
+        if !said.contains(bucket) {
+            bail!("{bucket} was not made: {said}");
+        }
+    }
+    Ok(())
+}
