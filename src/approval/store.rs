@@ -214,7 +214,10 @@ pub async fn list_of_plan(tx: &mut Tx, plan_id: PlanId) -> Result<Vec<Approval>,
 }
 
 /// A plan and all requests of it, oldest first, in one statement.
-pub async fn plan_with_requests(tx: &mut Tx, plan_id: PlanId) -> Result<(Stored, Vec<Approval>), plans::Error> {
+pub async fn plan_with_requests(
+    tx: &mut Tx,
+    plan_id: PlanId,
+) -> Result<(Stored, Vec<Approval>), plans::Error> {
     // Its bytes come once for each request; more than one are rare.
     let rows = sqlx::query!(
         r#"SELECT p.status, p.doc_version, p.doc, p.digest, p.created_at, p.updated_at,

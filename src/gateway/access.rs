@@ -70,7 +70,9 @@ pub(super) async fn guard(
     let (ctx, bearer, tx) = authenticate(&gateway, request.headers()).await?;
     access.permit(&bearer)?;
     request.extensions_mut().insert(ctx);
-    request.extensions_mut().insert(TokenOwner(bearer.owner_person_id));
+    request
+        .extensions_mut()
+        .insert(TokenOwner(bearer.owner_person_id));
     let request = match opens {
         Opens::HandlersReads => opened::hand_on(request, tx),
         Opens::Nothing => {

@@ -298,8 +298,7 @@ impl PlanRow {
         use PlanStatus::{Denied, Draft as Drafted, Superseded};
         let corrupt = |why: &str| store::Error::Corrupt(format!("{plan_id}: {why}"));
         let status: PlanStatus = self.status.parse()?;
-        let stored =
-            Digest::from_slice(&self.digest).ok_or_else(|| corrupt("the digest has no 32 bytes"))?;
+        let stored = Digest::from_slice(&self.digest).ok_or_else(|| corrupt("the digest has no 32 bytes"))?;
         let (content, digest) = if self.doc_version == DRAFT_VERSION {
             let draft: Draft = canonical::from_bytes(&self.doc).map_err(|e| corrupt(&e.to_string()))?;
             let own = draft.plan_id == plan_id

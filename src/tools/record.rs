@@ -80,8 +80,7 @@ impl Router {
         let act = warrant.act();
         let mut tx = self.db.begin(&ctx.tenant).await?;
         let event = ended_event(act, warrant.action(), end).plan(warrant.plan_id());
-        let event =
-            audit::row(&tx, ctx, &event).map_err(|e| Fault::unavailable("store", e.to_string()))?;
+        let event = audit::row(&tx, ctx, &event).map_err(|e| Fault::unavailable("store", e.to_string()))?;
         if !store::update_ended(&mut tx, act, warrant.nonce(), end, event).await? {
             return Ok(false);
         }

@@ -193,7 +193,9 @@ impl Counting {
         let mut seen = self.seen.clone();
         let rest = seen.wait_for(|seen| seen.pinged && seen.awaited == 0);
         let rest = tokio::time::timeout(Duration::from_secs(30), rest).await;
-        rest.expect("a connection that is not used is given back").unwrap().round_trips
+        rest.expect("a connection that is not used is given back")
+            .unwrap()
+            .round_trips
     }
 }
 
@@ -202,7 +204,10 @@ enum Server {
     Tcp(String),
 }
 
-type Halves = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+type Halves = (
+    Box<dyn AsyncRead + Send + Unpin>,
+    Box<dyn AsyncWrite + Send + Unpin>,
+);
 
 impl Server {
     fn of(url: &url::Url) -> Self {
@@ -241,7 +246,9 @@ async fn pump(
         loop {
             // Kind, then a length that counts itself.
             let head = usize::from(!bare);
-            let Some(length) = held.get(head..head + 4) else { break };
+            let Some(length) = held.get(head..head + 4) else {
+                break;
+            };
             let length = u32::from_be_bytes(length.try_into().unwrap()) as usize;
             if held.len() < head + length {
                 break;

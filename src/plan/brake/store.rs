@@ -52,4 +52,3 @@ pub(super) async fn automatic(
         last_failed: row.last_failed,
     })
 }
-
