@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, RequestBuilder, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 
 use super::{Settings, command::Command};
-use crate::domain::Digest;
+use crate::domain::{Digest, Rotating};
 
 /// Slack waits three seconds; what takes longer is said to be under way.
 const TIMEOUT: Duration = Duration::from_millis(2500);
@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_millis(2500);
 pub(super) struct Api {
     http: Client,
     url: String,
-    token: SecretString,
+    token: Rotating<SecretString>,
     default_target: Option<String>,
 }
 
@@ -60,20 +60,37 @@ impl Api {
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Value, String> {
-        let response = request
-            .bearer_auth(self.token.expose_secret())
-            .send()
-            .await
-            .map_err(|error| {
-                tracing::warn!(error = %error.without_url(), "the gateway did not answer the agent");
-                "The gateway did not answer in time; look with `status` or on the command line.".to_owned()
-            })?;
+        let response = self.authorized(request).await.map_err(|error| {
+            tracing::warn!(error = %error.without_url(), "the gateway did not answer the agent");
+            "The gateway did not answer in time; look with `status` or on the command line.".to_owned()
+        })?;
         let ok = response.status().is_success();
         let body: Value = response.json().await.unwrap_or_default();
         if ok {
             Ok(body)
         } else {
             Err(format!("{}: {}", text(&body["title"]), text(&body["detail"])))
+        }
+    }
+}
+
+impl Api {
+    /// With the present token; where the gateway refuses it, with the one that was rotated away: whoever rotates makes
+    /// the new token first, or revokes the old one first.
+    async fn authorized(&self, request: RequestBuilder) -> Result<Response, reqwest::Error> {
+        let mut last = None;
+        for token in self.token.accepted() {
+            let Some(request) = request.try_clone() else { break };
+            let response = request.bearer_auth(token.expose_secret()).send().await?;
+            if response.status() != reqwest::StatusCode::UNAUTHORIZED {
+                return Ok(response);
+            }
+            last = Some(response);
+        }
+        match last {
+            Some(refused) => Ok(refused),
+            // A body that can be sent once only: none of ours.
+            None => request.bearer_auth(self.token.get().expose_secret()).send().await,
         }
     }
 }

@@ -25,7 +25,7 @@ use axum::{
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
-use crate::domain::{Clock, Digest};
+use crate::domain::{Clock, Digest, Rotating};
 use api::Api;
 
 /// Largest body that Slack's slash commands need, in bytes.
@@ -39,9 +39,9 @@ pub struct Settings {
     /// The gateway's address.
     pub gateway_url: String,
     /// The token of a service that may ask for plans.
-    pub token: SecretString,
+    pub token: Rotating<SecretString>,
     /// What Slack signs with.
-    pub signing_secret: SecretString,
+    pub signing_secret: Rotating<SecretString>,
     /// The target of plans whose command names none.
     pub default_target: Option<String>,
 }
@@ -76,7 +76,7 @@ pub fn routes(settings: Settings, clock: Arc<dyn Clock>) -> Result<Router, reqwe
 
 async fn commands(State(agent): State<Agent>, headers: HeaderMap, body: Bytes) -> Response {
     let now = agent.0.clock.now();
-    if let Err(refusal) = signature::check(&agent.0.settings.signing_secret, &headers, &body, now) {
+    if let Err(refusal) = agent.check(&headers, &body, now) {
         metrics::counter!("carapulse_agent_refused_requests_total").increment(1);
         tracing::warn!(%refusal, "a Slack request was refused");
         return (StatusCode::UNAUTHORIZED, "unauthorized\n").into_response();
@@ -93,6 +93,19 @@ async fn commands(State(agent): State<Agent>, headers: HeaderMap, body: Bytes) -
 }
 
 impl Agent {
+    /// Signed with the present secret, or shortly after a rotation with the one before it.
+    fn check(&self, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>) -> Result<(), signature::Refusal> {
+        let secrets = self.0.settings.signing_secret.accepted();
+        let mut checks = secrets
+            .iter()
+            .map(|secret| signature::check(secret, headers, body, now));
+        let first = checks.next().unwrap_or(Err(signature::Refusal::Signature));
+        if first.is_err() && checks.any(|check| check.is_ok()) {
+            return Ok(());
+        }
+        first
+    }
+
     /// Whether this body is new; it is remembered for as long as its signature would be good.
     fn first_time(&self, digest: Digest, now: DateTime<Utc>) -> bool {
         let mut seen = self.0.seen.lock().unwrap_or_else(PoisonError::into_inner);

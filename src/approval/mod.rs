@@ -11,6 +11,7 @@ mod decide;
 mod duties;
 mod error;
 mod request;
+mod restore;
 pub mod store;
 
 pub use approved::{Approved, consume};
@@ -18,4 +19,5 @@ pub use decide::{Granted, deny, grant, revoke};
 pub use duties::{Refused, may_approve};
 pub use error::{Error, record_refusal};
 pub use request::{EXPIRY_JOB, expire_due, find_lost, request};
+pub use restore::void_unconsumed;
 pub use store::{Approval, ApprovalStatus};

@@ -393,6 +393,22 @@ pub(super) async fn insert_lost_jobs(tx: &mut Tx) -> Result<u64, Error> {
 }
 
 /// Generation of the installation: raised by a restore, which voids every signature of before.
+/// Approvals that were given and not used.
+pub(super) async fn list_granted(tx: &mut Tx) -> Result<Vec<(ApprovalId, PlanId)>, Error> {
+    let rows = sqlx::query!(
+        "SELECT approval_id, plan_id FROM approval WHERE tenant_id = current_tenant() AND status = 'granted'"
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let ids = rows.into_iter().map(|row| {
+        (
+            ApprovalId::from_uuid(row.approval_id),
+            PlanId::from_uuid(row.plan_id),
+        )
+    });
+    Ok(ids.collect())
+}
+
 pub(super) async fn generation(tx: &mut Tx) -> Result<i64, Error> {
     let generation = sqlx::query_scalar!("SELECT generation FROM installation")
         .fetch_one(&mut **tx)

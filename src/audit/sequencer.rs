@@ -20,7 +20,7 @@ use super::{
     checkpoint::{Checkpoint, origin},
     merkle::Frontier,
     note::{NoteSigner, VerifierKey},
-    publish,
+    publish, restore,
 };
 use crate::{
     domain::TenantId,
@@ -217,24 +217,38 @@ impl Sequencer {
     /// # Errors
     /// [`Error::Restored`], [`Error::Forked`], [`Error::Store`], [`Error::Objects`].
     pub async fn check_published(&mut self) -> Result<(), Error> {
-        let mut tx = self.db.begin_global().await?;
-        self.generation = store::installation(&mut tx).await?.generation;
-        let size = store::head(&mut tx).await?.size;
-        let latest = store::latest_checkpoint(&mut tx).await?;
-        tx.commit().await?;
-        self.frontier = None;
-        self.signed_size = latest.as_ref().map(|latest| latest.size);
-        if let Some(path) = publish::ahead(&self.objects, self.generation, size).await? {
+        loop {
+            let mut tx = self.db.begin_global().await?;
+            self.generation = store::installation(&mut tx).await?.generation;
+            let size = store::head(&mut tx).await?.size;
+            let latest = store::latest_checkpoint(&mut tx).await?;
+            tx.commit().await?;
+            self.frontier = None;
+            self.signed_size = latest.as_ref().map(|latest| latest.size);
+            let Some(path) = publish::ahead(&self.objects, self.generation, size).await? else {
+                return match latest {
+                    Some(latest) => publish::agrees(&self.objects, &latest).await,
+                    None => Ok(()),
+                };
+            };
+            // Another process may have gone on between the two looks: then the log reaches further by now.
+            if self.size().await? > size {
+                continue;
+            }
+            restore::refuse_writes(&self.db).await?;
             return Err(Error::Restored {
                 path,
                 size,
                 generation: self.generation,
             });
         }
-        match latest {
-            Some(latest) => publish::agrees(&self.objects, &latest).await,
-            None => Ok(()),
-        }
+    }
+
+    async fn size(&self) -> Result<u64, Error> {
+        let mut tx = self.db.begin_global().await?;
+        let size = store::head(&mut tx).await?.size;
+        tx.commit().await?;
+        Ok(size)
     }
 
     async fn publish(&self) -> Result<(), Error> {

@@ -3,15 +3,12 @@
 use crate::{
     cli::{Exit, Failure},
     config::{Config, Database, Objects, Policy, SandboxChoice, ToolRouter},
-    domain::{Digest, SystemClock},
+    domain::{Digest, SystemClock, WriteGate, WritesRefused},
     policy::{Bundle, store as policies},
     roles::database::{self, ServerInUse},
     sandbox::{self, LayerState, LocalConfig},
     store::{Address, Db, DbRole, migrate},
 };
-
-/// Beyond this, times of different machines are not comparable, and nothing is written.
-const MAX_SKEW_MILLIS: i64 = 2000;
 
 /// What was found about one thing.
 enum Finding {
@@ -94,6 +91,9 @@ async fn look_into(address: &Address, tell: &mut impl FnMut(&str, Finding)) -> O
     tell("database", Finding::Ok(address.to_string()));
     tell("schema", schema(&db).await);
     tell("clock", clock(&db).await);
+    if db.is_read_only().await.unwrap_or(false) {
+        tell("restore", Finding::Failed(WritesRefused::ReadOnly.to_string()));
+    }
     // An unreadable pointer is what a schema that is behind looks like, which was told above.
     let active = active_bundle(&db).await.ok().flatten();
     db.close().await;
@@ -121,12 +121,13 @@ async fn schema(db: &Db) -> Finding {
 }
 
 async fn clock(db: &Db) -> Finding {
+    let gate = WriteGate::default();
     match db.clock_skew_millis(&SystemClock).await {
-        Ok(skew) if skew.abs() > MAX_SKEW_MILLIS => Finding::Failed(format!(
-            "this machine's clock is {skew} ms from the database's, more than {MAX_SKEW_MILLIS}: \
-             nothing may be written until it is set"
-        )),
-        Ok(skew) => Finding::Ok(format!("{skew} ms from the database's")),
+        Ok(millis) => gate.set_skew(millis),
+        Err(error) => return Finding::Failed(error.to_string()),
+    }
+    match gate.check_clock() {
+        Ok(()) => Finding::Ok(format!("{} ms from the database's", gate.skew_millis())),
         Err(error) => Finding::Failed(error.to_string()),
     }
 }

@@ -73,6 +73,13 @@ pub(super) async fn run(migrate: &Migrate, config: &Config) -> anyhow::Result<()
     if let Some(address) = database::configured(config, &database, DbRole::Owner)? {
         return run_on(migrate, &address, Some(&database)).await;
     }
+    if !database::own_exists(config) && !migrate.makes_own() {
+        outln!(
+            "there is no database yet: `carapulse serve` or `carapulse migrate up` makes our own in {}",
+            config.data_dir().display()
+        );
+        return Ok(());
+    }
     let own = database::borrow_own(config).await?;
     let result = run_on(migrate, &own.address, None).await;
     own.server.stop().await?;
@@ -135,6 +142,11 @@ async fn set_passwords(migrator: &mut Migrator, database: &Database) -> anyhow::
 }
 
 impl Migrate {
+    /// Only what changes the schema for good is a reason to make a database.
+    const fn makes_own(&self) -> bool {
+        matches!(self.command, Command::Up) && !self.dry_run
+    }
+
     /// The address given on the command line, read where it points.
     ///
     /// # Errors

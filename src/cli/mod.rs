@@ -11,6 +11,7 @@ macro_rules! outln {
 mod audit;
 pub mod client;
 mod config;
+mod db;
 mod demo;
 mod doctor;
 pub mod exit;
@@ -19,6 +20,7 @@ mod init;
 mod migrate;
 mod policy;
 mod postgres;
+mod restore;
 mod serve;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -50,6 +52,11 @@ enum Command {
     Serve(serve::Serve),
     /// Change the database's schema
     Migrate(migrate::Migrate),
+    /// Look after our own Postgres
+    #[command(subcommand)]
+    Db(db::Command),
+    /// Go on after the database was restored from a backup
+    Restore(restore::Restore),
     /// Play a whole incident on this machine: no cluster, no key, no set-up
     Demo(demo::Demo),
     /// Prove evidence and the audit log
@@ -117,7 +124,16 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
         Command::Demo(demo) => return demo::run(&demo).await,
         Command::Audit(audit::Command::List(list)) => return client::audit_list(&cli.client, *list).await,
         Command::Audit(command @ audit::Command::Verify(_)) => return audit::run(&command).await,
-        Command::Client(command) => return client::run(&cli.client, command).await,
+        Command::Client(command) => {
+            let configured = || config::load(cli.config.clone(), cli.set.clone());
+            return client::run(&cli.client, command, &configured).await;
+        }
+        Command::Healthcheck(check) => {
+            if let Some(result) = healthcheck::run_elsewhere(&check).await {
+                return result.map(|()| Exit::Ok);
+            }
+            Command::Healthcheck(check)
+        }
         command => command,
     };
     let config = config::load(cli.config, cli.set)?;
@@ -127,6 +143,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Exit> {
     match command {
         Command::Serve(serve) => serve::run(serve, config).await?,
         Command::Migrate(command) => migrate::run(&command, &config).await?,
+        Command::Db(command) => db::run(&command, &config).await?,
+        Command::Restore(restore) => restore::run(&restore, &config).await?,
         Command::Audit(_) => audit::trust(&config).await?,
         Command::Config(command) => config::run(command, &config)?,
         Command::Policy(command) => policy::run(&command, &config).await?,

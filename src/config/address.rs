@@ -28,14 +28,20 @@ impl ListenAddr {
         self.0
     }
 
-    /// How the role is reached from its own machine: `http://127.0.0.1:8080`.
+    /// How the role is reached from its own machine.
     #[must_use]
-    pub fn local_url(&self) -> String {
+    pub fn local_socket(&self) -> SocketAddr {
         let mut address = self.0;
         if address.ip().is_unspecified() {
             address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
         }
-        format!("http://{address}")
+        address
+    }
+
+    /// The same as a URL: `http://127.0.0.1:8080`.
+    #[must_use]
+    pub fn local_url(&self) -> String {
+        format!("http://{}", self.local_socket())
     }
 }
 
@@ -51,6 +57,12 @@ impl FromStr for ListenAddr {
             .parse()
             .map(Self)
             .map_err(|_| format!("`{text}` is no address to listen on: expected IP:PORT or :PORT"))
+    }
+}
+
+impl From<SocketAddr> for ListenAddr {
+    fn from(address: SocketAddr) -> Self {
+        Self(address)
     }
 }
 

@@ -44,6 +44,24 @@ pub fn signing_key(reference: &SecretRef) -> Result<SigningKey, KeyError> {
     Ok(SigningKey::from_bytes(&decode_key(reference)?))
 }
 
+/// Reads public keys: one as base64, or a reference to where they lie, one a line. Several lie there while a key is rotated.
+///
+/// # Errors
+/// [`KeyError`], also when there is none.
+pub fn verifying_keys(text: &str) -> Result<Vec<VerifyingKey>, KeyError> {
+    let Ok(reference) = text.parse::<SecretRef>() else {
+        return Ok(vec![verifying_key(text)?]);
+    };
+    let secret = resolve(&reference)?;
+    let lines = secret.expose_secret().lines().map(str::trim);
+    let keys: Option<Vec<VerifyingKey>> = lines
+        .filter(|line| !line.is_empty())
+        .map(|line| VerifyingKey::from_bytes(&decode(line)?).ok())
+        .collect();
+    keys.filter(|keys| !keys.is_empty())
+        .ok_or_else(|| KeyError::Form(String::from(reference)))
+}
+
 /// Reads a public key: base64 as it is, or a reference to where it lies.
 ///
 /// # Errors
@@ -258,6 +276,19 @@ mod tests {
         let key = signing_key(&secrets.reference("approval_key")).unwrap();
         let public = String::from(secrets.reference("approval_key.pub"));
         assert_eq!(verifying_key(&public).unwrap(), key.verifying_key());
+        let file = secrets.folder().join("approval_key.pub");
+        let (own, other) = (
+            fs::read_to_string(&file).unwrap(),
+            SigningKey::from_bytes(&[7; 32]),
+        );
+        let both = folder.path().join("both.pub");
+        fs::write(
+            &both,
+            format!("{own}\n{}\n", STANDARD.encode(other.verifying_key())),
+        )
+        .unwrap();
+        let found = verifying_keys(&format!("file:{}", both.display())).unwrap();
+        assert_eq!(found, [key.verifying_key(), other.verifying_key()]);
         let mode = fs::metadata(secrets.folder().join("approval_key"))
             .unwrap()
             .permissions()

@@ -188,7 +188,11 @@ impl Config {
 
     fn find_data_dir(&self) -> Result<PathBuf, Error> {
         let path = match self.figment.find_value("data_dir") {
-            Ok(Value::String(_, text)) => PathBuf::from(text),
+            // In a file it is relative to that file's folder, as references are; elsewhere to the present one.
+            Ok(Value::String(tag, text)) => match self.folder_of(tag) {
+                Some(folder) => folder.join(text),
+                None => PathBuf::from(text),
+            },
             Ok(_) => return Err(self.key_error("data_dir", "expected a path")),
             Err(_) => default_data_dir(),
         };
@@ -206,11 +210,7 @@ impl Config {
                 Value::Array(tag, values.into_iter().map(|value| self.rebase(value)).collect())
             }
             Value::String(tag, text) => {
-                let source = self
-                    .figment
-                    .get_metadata(tag)
-                    .and_then(|metadata| metadata.source.as_ref());
-                let folder = source.and_then(Source::file_path).and_then(Path::parent);
+                let folder = self.folder_of(tag);
                 let path = text
                     .strip_prefix("file:")
                     .map(Path::new)
@@ -224,6 +224,12 @@ impl Config {
             }
             other => other,
         }
+    }
+
+    /// The folder of the file that a value comes from.
+    fn folder_of(&self, tag: figment::value::Tag) -> Option<&Path> {
+        let metadata = self.figment.get_metadata(tag)?;
+        metadata.source.as_ref()?.file_path()?.parent()
     }
 
     fn explain(&self, section: &str, error: &figment::Error) -> Error {

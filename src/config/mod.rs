@@ -29,7 +29,7 @@ pub use brake::Brake;
 pub use database::{Database, RoleLogin};
 pub use error::Error;
 pub use gateway::Gateway;
-pub use keys::{KeyError, Secrets, decode_key, public_bytes, signing_key, verifying_key};
+pub use keys::{KeyError, Secrets, decode_key, public_bytes, signing_key, verifying_key, verifying_keys};
 pub use load::{Config, Sources, cache_dir};
 pub use log::{Log, LogFormat};
 pub use notify::Notify;
@@ -66,8 +66,8 @@ pub trait Section: DeserializeOwned + Serialize + Default {
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Document {
-    /// Folder of everything that this machine keeps: the embedded database, objects, keys. Default: `/var/lib/carapulse`
-    /// for root, else `~/.local/share/carapulse`.
+    /// Folder of everything that this machine keeps: the embedded database, objects, keys; in a file, relative to that
+    /// file's folder. Default: `/var/lib/carapulse` for root, else `~/.local/share/carapulse`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<std::path::PathBuf>,
     /// What is logged, and how.

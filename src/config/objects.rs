@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{SecretError, Section, resolve};
 use crate::{
-    domain::SecretRef,
-    store::{self, ObjectStore},
+    domain::{Rotating, SecretRef},
+    store::{self, ObjectStore, S3Credentials},
 };
 
 /// Where big bytes are: logs, evidence, checkpoints. Without `s3`, in a folder.
@@ -72,22 +72,50 @@ impl Section for Objects {
 }
 
 impl Objects {
-    /// Opens the store.
+    /// Whether it names credentials of its own.
+    #[must_use]
+    pub fn has_credentials(&self) -> bool {
+        let s3 = self.s3.as_ref();
+        s3.is_some_and(|s3| s3.access_key_id.is_some() && s3.secret_access_key.is_some())
+    }
+
+    /// The credentials of the S3-compatible store, read now; none when it has none of its own.
+    ///
+    /// # Errors
+    /// [`SecretError`].
+    pub fn credentials(&self) -> Result<Option<S3Credentials>, SecretError> {
+        let s3 = self.s3.as_ref();
+        match s3.and_then(|s3| s3.access_key_id.as_ref().zip(s3.secret_access_key.as_ref())) {
+            Some((id, secret)) => Ok(Some(S3Credentials {
+                id: resolve(id)?,
+                secret: resolve(secret)?,
+            })),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens the store with the credentials as they are now.
     ///
     /// # Errors
     /// A message when a secret cannot be read or the folder cannot be made.
     pub fn open(&self, data_dir: &Path) -> Result<ObjectStore, store::Error> {
+        let unavailable = |error: SecretError| store::Error::Unavailable(format!("objects.s3: {error}"));
+        let credentials = self.credentials().map_err(unavailable)?;
+        self.open_with(data_dir, credentials.map(Rotating::new))
+    }
+
+    /// Opens the store with credentials that may be replaced while it is open.
+    ///
+    /// # Errors
+    /// A message when the folder cannot be made.
+    pub fn open_with(
+        &self,
+        data_dir: &Path,
+        credentials: Option<Rotating<S3Credentials>>,
+    ) -> Result<ObjectStore, store::Error> {
         let Some(s3) = &self.s3 else {
             let folder = self.folder.clone().unwrap_or_else(|| data_dir.join("objects"));
             return ObjectStore::folder(&folder);
-        };
-        let unavailable = |error: SecretError| store::Error::Unavailable(format!("objects.s3: {error}"));
-        let credentials = match (&s3.access_key_id, &s3.secret_access_key) {
-            (Some(id), Some(secret)) => Some((
-                resolve(id).map_err(unavailable)?,
-                resolve(secret).map_err(unavailable)?,
-            )),
-            _ => None,
         };
         ObjectStore::s3(&store::S3 {
             endpoint: s3

@@ -16,10 +16,12 @@ pub mod plan;
 mod prose;
 pub mod redact;
 mod risk;
+mod rotating;
 pub mod run;
 mod secret;
 mod target;
 pub mod unique;
+mod write_gate;
 
 pub use canonical::CanonicalError;
 pub use clock::{Clock, ManualClock, SystemClock};
@@ -31,5 +33,7 @@ pub use id::{
 pub use op::{Actor, ActorKind, Ids, OpCtx, Role, TenantId, TenantIdError};
 pub use prose::Prose;
 pub use risk::{EffectKind, Guard, Risk, Tier};
+pub use rotating::{GRACE, Rotating};
 pub use secret::{SecretRef, SecretRefError};
 pub use target::{ContextRef, GitPlace, KubernetesPlace, Target, TargetMode};
+pub use write_gate::{MAX_SKEW, WriteGate, WritesRefused};

@@ -114,6 +114,9 @@ pub struct GitPlace {
     /// Password or token for writes over https.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_credential: Option<SecretRef>,
+    /// Certificates (PEM) of the authority that signed the server's, where the machine's own do not know it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_certificates: Option<SecretRef>,
 }
 
 /// A Kubernetes API.

@@ -266,22 +266,25 @@ async fn take_requests(
     Ok(())
 }
 
-/// The plan's duration bounds forward acts; a freeze suspends them.
+/// The plan's duration bounds forward acts; a freeze suspends them. A restore stops everything: what was done since the
+/// backup was taken nobody here knows, and the approval is void.
 fn check_limits(loaded: &mut Loaded, events: &mut Vec<JournalEvent>) {
-    if loaded.state.phase != Phase::Forward || running(&loaded.state) {
+    let phase = loaded.state.phase;
+    let moves = matches!(phase, Phase::Forward | Phase::Verifying | Phase::RollingBack);
+    if !moves || running(&loaded.state) {
+        return;
+    }
+    let reason = loaded.stop_reason.clone();
+    if reason.as_deref() != Some("restored") && phase != Phase::Forward {
         return;
     }
     let limit = TimeDelta::seconds(i64::from(loaded.doc.constraints.max_duration_secs));
-    if loaded.started_at.is_some_and(|start| loaded.now - start > limit) {
-        push(loaded, events, JournalEvent::DeadlinePassed);
-    } else if loaded.frozen {
-        push(
-            loaded,
-            events,
-            JournalEvent::Held {
-                code: "frozen".to_owned(),
-            },
-        );
+    let late = loaded.started_at.is_some_and(|start| loaded.now - start > limit);
+    match reason {
+        Some(code) if code == "restored" => push(loaded, events, JournalEvent::Held { code }),
+        _ if late => push(loaded, events, JournalEvent::DeadlinePassed),
+        Some(code) => push(loaded, events, JournalEvent::Held { code }),
+        None => {}
     }
 }
 
@@ -308,6 +311,7 @@ async fn decide(
                     return Ok(Then::Pause(Pause::For(RETRY_PAUSE)));
                 }
                 push(loaded, events, JournalEvent::Started);
+                check_limits(loaded, events);
             }
             Command::Act {
                 step,

@@ -17,7 +17,7 @@ use super::{
     problem::{Kind, Problem, REQUEST_ID},
 };
 use crate::{
-    domain::{ActorKind, OpCtx, PersonId, Role},
+    domain::{ActorKind, OpCtx, PersonId, Role, WritesRefused},
     store::Tx,
 };
 
@@ -69,6 +69,10 @@ pub(super) async fn guard(
 ) -> Result<Response, Problem> {
     let (ctx, bearer, tx) = authenticate(&gateway, request.headers()).await?;
     access.permit(&bearer)?;
+    // A delivery is taken in any case: it would be lost, and it changes nothing but our own list of signals.
+    if matches!(access, Access::Least(_)) && !request.method().is_safe() {
+        gateway.gate.check().map_err(refused)?;
+    }
     request.extensions_mut().insert(ctx);
     request
         .extensions_mut()
@@ -81,6 +85,14 @@ pub(super) async fn guard(
         }
     };
     Ok(next.run(request).await)
+}
+
+fn refused(why: WritesRefused) -> Problem {
+    let kind = match why {
+        WritesRefused::ClockSkew(_) => Kind::ClockSkew,
+        WritesRefused::ReadOnly => Kind::ReadOnly,
+    };
+    Problem::new(kind, why.to_string())
 }
 
 /// Finds the token in the headers, and answers in which transaction. The answer is the same for whatever is wrong with it.

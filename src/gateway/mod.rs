@@ -6,6 +6,7 @@
 //! Not here: what a stage decides. Handlers read, call a stage's face, and write the answer.
 
 pub mod access;
+pub mod canvas;
 pub mod cursor;
 pub mod idempotency;
 pub mod identity;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    domain::{OpCtx, TenantId},
+    domain::{OpCtx, Rotating, TenantId, WriteGate},
     intake::Intake,
     plan::PriorReader,
     policy::Engine,
@@ -60,11 +61,13 @@ pub struct Parts {
     /// Reads of the present state, for planning; they run in the tool-router.
     pub reads: Reads,
     /// What approvals are signed with.
-    pub signing_key: SigningKey,
+    pub signing_key: Rotating<SigningKey>,
     /// What approvals are verified with: the present key's public half, and those of keys before it.
-    pub approval_keys: ApprovalKeys,
+    pub approval_keys: Rotating<ApprovalKeys>,
     /// What list cursors are signed with.
     pub cursors: CursorKey,
+    /// While it is shut nothing is changed.
+    pub gate: WriteGate,
     /// Cancelled when the process begins to drain: streams then say good-bye.
     pub stop: CancellationToken,
 }

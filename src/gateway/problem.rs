@@ -99,6 +99,9 @@ kinds! {
     /// Nothing is executed while the installation is frozen.
     Frozen = "frozen", CONFLICT, "The installation is frozen",
         "an admin lifts the freeze with `carapulse unfreeze`";
+    /// The database was restored, and nobody has looked at it yet.
+    ReadOnly = "read_only", CONFLICT, "The installation is read-only",
+        "the database was restored from a backup: nothing is written until `carapulse restore acknowledge`";
     /// The body is larger than the route takes.
     BodyTooLarge = "body_too_large", PAYLOAD_TOO_LARGE, "The body is too large",
         "at most 1048576 bytes are accepted here";
@@ -144,6 +147,9 @@ kinds! {
     /// The gateway, or what it stands on, is not ready.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "The service is not available",
         "the database does not answer; try again in a few seconds";
+    /// The gateway's clock and the database's are too far apart to change anything.
+    ClockSkew = "clock_skew", SERVICE_UNAVAILABLE, "The clocks disagree",
+        "this machine's clock is -3120 ms from the database's, more than 2000 ms: nothing is written until it is set";
     /// No answer in time.
     Timeout = "timeout", GATEWAY_TIMEOUT, "The request took too long",
         "no answer within 30 seconds; nothing was changed unless a read shows it";

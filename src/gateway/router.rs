@@ -144,6 +144,8 @@ fn table() -> Vec<Route> {
         ),
         route("GET", "/v1/audit/proof", Least(Viewer), v1::audit::proof),
         route("GET", "/v1/freeze", Least(Viewer), v1::freeze::get),
+        route("GET", "/v1/tools", Least(Viewer), v1::tools::list),
+        route("GET", "/v1/tools/{id}", Least(Viewer), v1::tools::get),
     ]
 }
 

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use super::{Error, Receiver, Refusal, store};
 use crate::{
-    domain::NotificationId,
+    domain::{NotificationId, Rotating},
     store::{Db, Error as StoreError, job},
 };
 
@@ -20,7 +20,7 @@ const MAX_PAUSE_SECS: i64 = 900;
 /// Delivers messages to the configured receiver, or notes that there is none.
 #[derive(Debug)]
 pub struct Courier {
-    receiver: Option<Receiver>,
+    receiver: Option<Rotating<Receiver>>,
     client: OnceLock<reqwest::Client>,
 }
 
@@ -37,9 +37,9 @@ enum Outcome {
 impl Courier {
     /// A courier; without a receiver every message ends `unconfigured`, with a warning in the log.
     #[must_use]
-    pub const fn new(receiver: Option<Receiver>) -> Self {
+    pub fn new<R: Into<Rotating<Receiver>>>(receiver: Option<R>) -> Self {
         Self {
-            receiver,
+            receiver: receiver.map(Into::into),
             client: OnceLock::new(),
         }
     }
@@ -109,7 +109,7 @@ impl Courier {
             };
         };
         let sent = match self.client() {
-            Ok(client) => receiver.deliver(client, &lease.tenant, id, message).await,
+            Ok(client) => receiver.get().deliver(client, &lease.tenant, id, message).await,
             Err(refusal) => Err(refusal),
         };
         match sent {

@@ -62,6 +62,21 @@ impl Receiver {
         })
     }
 
+    /// Whether it leads to the same place with the same credential.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let parts = |receiver: &Self| match receiver {
+            Self::Webhook { url, token } => (
+                url.clone(),
+                token.as_ref().map(|token| token.expose_secret().to_owned()),
+            ),
+            Self::PagerDuty { url, routing_key } => {
+                (url.clone(), Some(routing_key.expose_secret().to_owned()))
+            }
+        };
+        parts(self) == parts(other)
+    }
+
     /// Hands one message over.
     pub(super) async fn deliver(
         &self,

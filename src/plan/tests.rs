@@ -73,6 +73,7 @@ fn target() -> Target {
             branch: "main".to_owned(),
             path: String::new(),
             write_credential: None,
+            ca_certificates: None,
         }),
         prometheus_url: Some("http://127.0.0.1:9090".to_owned()),
         kubernetes: Some(KubernetesPlace {

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use super::{Health, Listening, Parts, listen};
 use crate::{
     agent::Settings,
-    config::{Agent, Gateway, ListenAddr, Section as _, resolve},
+    config::{Agent, Gateway, ListenAddr, Section as _},
     domain::SystemClock,
 };
 
@@ -19,12 +19,13 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     };
     let health = Health::new(&parts.lifecycle);
     let health = reachable(health, format!("{gateway}/healthz"))?;
-    let routes = match (&agent.slack_signing_secret, &agent.gateway_token) {
+    let watch = &parts.secrets;
+    let routes = match (agent.slack_signing_secret, agent.gateway_token) {
         (Some(secret), Some(token)) => {
             let settings = Settings {
                 gateway_url: gateway,
-                token: resolve(token)?,
-                signing_secret: resolve(secret)?,
+                token: watch.secret("agent.gateway_token", token)?,
+                signing_secret: watch.secret("agent.slack_signing_secret", secret)?,
                 default_target: agent.default_target.clone(),
             };
             crate::agent::routes(settings, Arc::new(SystemClock))?

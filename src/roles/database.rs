@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use anyhow::Context as _;
 use tokio::sync::Mutex;
 
-use super::{Lifecycle, OnFailure, ServeRole};
+use super::{Lifecycle, OnFailure, SecretWatch, ServeRole};
 use crate::{
     config::{Config, Database},
     store::{
@@ -56,13 +56,14 @@ impl Source {
         Ok(Self::Own { server, address })
     }
 
-    pub(super) fn pools(&self, config: &Arc<Config>) -> Databases {
+    pub(super) fn pools(&self, config: &Arc<Config>, secrets: &SecretWatch) -> Databases {
         let own = match self {
             Self::Own { address, .. } => Some(address.clone()),
             _ => None,
         };
         Databases {
             config: Arc::clone(config),
+            secrets: secrets.clone(),
             own,
             pools: Arc::default(),
         }
@@ -80,7 +81,8 @@ impl Source {
 }
 
 /// Settings of our own server in the data folder.
-fn own_settings(config: &Config) -> Settings {
+#[must_use]
+pub fn own_settings(config: &Config) -> Settings {
     Settings::lasting(config.data_dir().join("postgres"))
 }
 
@@ -124,6 +126,7 @@ async fn migrate_own(address: &Address) -> anyhow::Result<()> {
 #[derive(Debug, Clone)]
 pub struct Databases {
     config: Arc<Config>,
+    secrets: SecretWatch,
     own: Option<Address>,
     pools: Arc<Mutex<HashMap<DbRole, Db>>>,
 }
@@ -148,8 +151,23 @@ impl Databases {
             .await
             .with_context(|| format!("connecting to {address} as {}", role.name()))?;
         refuse_behind(&db).await?;
+        if self.own.is_none() {
+            self.follow(address, &db);
+        }
         pools.insert(role, db.clone());
         Ok(db)
+    }
+
+    /// A rotated address or password is used for the connections that are opened after it.
+    fn follow(&self, address: Address, db: &Db) {
+        let (config, role) = (Arc::clone(&self.config), db.role());
+        let read = move || {
+            let database: Database = config.get()?;
+            configured(&config, &database, role)?.context("no database is configured")
+        };
+        let db = db.clone();
+        let change = move |address: &Address| Ok(db.readdress(address)?);
+        self.secrets.follow(login_key(role), address, read, change);
     }
 
     /// Closes every pool.
@@ -157,6 +175,16 @@ impl Databases {
         for (_, db) in self.pools.lock().await.drain() {
             db.close().await;
         }
+    }
+}
+
+const fn login_key(role: DbRole) -> &'static str {
+    match role {
+        DbRole::Owner => "database.owner",
+        DbRole::Gateway => "database.gateway",
+        DbRole::Orchestrator => "database.orchestrator",
+        DbRole::Router => "database.tool_router",
+        DbRole::Sequencer => "database.sequencer",
     }
 }
 

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::{Health, Listening, OnFailure, Parts, keys, listen, policy, tools};
+use super::{Health, Listening, OnFailure, Parts, clock, keys, listen, policy, server, tools};
 use crate::{
-    config::{Gateway, Objects},
+    config::{Gateway, ListenAddr},
     domain::OpCtx,
     gateway::{self, cursor::CursorKey},
     intake,
@@ -14,33 +14,34 @@ use crate::{
     plan::PriorReader,
     store::DbRole,
     tools::Client,
-    warrant::statement::ApprovalKeys,
 };
 
 pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     let settings: Gateway = parts.config.get()?;
-    let objects: Objects = parts.config.get()?;
     let db = parts.databases.pool(DbRole::Gateway).await?;
+    let gate = clock::watch(parts, "gateway", &db).await;
     policy::ensure(&db, &"default".parse()?).await?;
     let (intake, batcher) = intake::channel(db.clone());
     take_in(parts, batcher);
-    let signing_key = keys::approval(&parts.config)?;
-    let verifying = keys::approval_public(&parts.config)?
-        .into_iter()
-        .chain([signing_key.verifying_key()]);
-    let health = Health::new(&parts.lifecycle).with_database(&db);
+    let signing_key = keys::approval(parts)?;
+    let health = clock::check(Health::new(&parts.lifecycle).with_database(&db), &gate);
     let gateway = gateway::Gateway::new(gateway::Parts {
-        objects: objects.open(parts.config.data_dir())?,
+        objects: keys::objects(parts)?,
         intake,
         catalog: tools::catalog(),
         engine: policy::follow(parts, &db).await?,
         reads: reads(tools::client(parts)?),
-        cursors: CursorKey::derive(signing_key.as_bytes()),
-        approval_keys: ApprovalKeys::new(verifying),
+        cursors: CursorKey::derive(signing_key.get().as_bytes()),
+        approval_keys: keys::approval_keys(parts, Some(signing_key.clone()))?,
         signing_key,
+        gate,
         stop: parts.lifecycle.stopping(),
         db,
     });
+    let health = match settings.canvas_addr {
+        Some(address) => canvas(parts, &settings, address, health, gateway.clone()).await?,
+        None => health,
+    };
     listen(
         parts,
         "gateway",
@@ -49,6 +50,28 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         gateway::service(gateway),
     )
     .await
+}
+
+/// The pages' listener. The role is ready when both listeners are: answers the checks, with this one's among them.
+async fn canvas(
+    parts: &Parts,
+    settings: &Gateway,
+    address: ListenAddr,
+    health: Health,
+    gateway: gateway::Gateway,
+) -> anyhow::Result<Health> {
+    let api = format!(
+        "port {} (`gateway.http_addr`), under `/v1`; `docs/API.md` describes it",
+        settings.http_addr.socket().port()
+    );
+    let pages = gateway::canvas::service(gateway, api);
+    let listening = server::listen_for_browsers(parts, "canvas", address, health.clone(), pages).await?;
+    tracing::info!(role = "gateway", canvas = %listening.address, "listening for browsers");
+    let local = ListenAddr::from(listening.address).local_socket();
+    Ok(health.with("canvas", move || async move {
+        let connected = tokio::net::TcpStream::connect(local).await;
+        connected.map(drop).map_err(|error| error.to_string())
+    }))
 }
 
 fn reads(client: Client) -> gateway::Reads {

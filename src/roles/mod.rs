@@ -6,6 +6,7 @@
 //! Not here: what the roles do. Each role's file says of which parts it is made.
 
 mod agent;
+mod clock;
 pub mod database;
 mod gateway;
 mod health;
@@ -14,6 +15,7 @@ mod lifecycle;
 mod orchestrator;
 mod policy;
 mod sandbox;
+mod secrets;
 mod server;
 mod telemetry;
 mod tool_router;
@@ -27,6 +29,7 @@ pub use database::Databases;
 pub use health::{Health, HealthReport};
 pub use keys::trust;
 pub use lifecycle::{Lifecycle, OnFailure};
+pub use secrets::SecretWatch;
 pub use server::{Listening, listen};
 pub use telemetry::{Telemetry, install_log};
 
@@ -137,19 +140,26 @@ impl ServeRole {
             .try_for_each(|section| check_section(config, section))
     }
 
-    /// Where it answers `/healthz` from its own machine.
+    /// Where it answers `/healthz` from its own machine: on each of its listeners.
     ///
     /// # Errors
     /// When its section is wrong.
-    pub fn health_url(self, config: &Config) -> Result<String, config::Error> {
-        let address = match self {
-            Self::Gateway => config.get::<config::Gateway>()?.http_addr,
-            Self::ToolRouter => config.get::<config::ToolRouter>()?.http_addr,
-            Self::Orchestrator => config.get::<config::Orchestrator>()?.health_addr,
-            Self::Agent => config.get::<config::Agent>()?.http_addr,
-            Self::Sandbox => config.get::<config::Sandbox>()?.http_addr,
+    pub fn health_urls(self, config: &Config) -> Result<Vec<String>, config::Error> {
+        let addresses = match self {
+            Self::Gateway => {
+                let gateway: config::Gateway = config.get()?;
+                [gateway.http_addr]
+                    .into_iter()
+                    .chain(gateway.canvas_addr)
+                    .collect()
+            }
+            Self::ToolRouter => vec![config.get::<config::ToolRouter>()?.http_addr],
+            Self::Orchestrator => vec![config.get::<config::Orchestrator>()?.health_addr],
+            Self::Agent => vec![config.get::<config::Agent>()?.http_addr],
+            Self::Sandbox => vec![config.get::<config::Sandbox>()?.http_addr],
         };
-        Ok(format!("{}/healthz", address.local_url()))
+        let url = |address: config::ListenAddr| format!("{}/healthz", address.local_url());
+        Ok(addresses.into_iter().map(url).collect())
     }
 }
 
@@ -160,6 +170,8 @@ pub struct Parts {
     pub config: Arc<Config>,
     /// The roles that run in this process.
     pub roles: Arc<[ServeRole]>,
+    /// Secrets that are read anew.
+    pub secrets: SecretWatch,
     /// Pools, a role a pool.
     pub databases: Databases,
     /// Spawns tasks; says when to stop.
@@ -182,8 +194,10 @@ pub async fn serve(config: Config, roles: &[ServeRole]) -> anyhow::Result<()> {
     lifecycle.watch_signals()?;
     let config = Arc::new(config);
     let mut database = database::Source::open(&config, roles, &lifecycle).await?;
+    let secrets = SecretWatch::default();
     let parts = Parts {
-        databases: database.pools(&config),
+        databases: database.pools(&config, &secrets),
+        secrets,
         config,
         roles: roles.into(),
         lifecycle: lifecycle.clone(),
@@ -207,6 +221,7 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(25);
 
 async fn start_all(parts: &Parts) -> anyhow::Result<()> {
     telemetry::spawn_upkeep(parts);
+    parts.secrets.spawn(&parts.lifecycle);
     for role in parts.roles.iter() {
         let started = match role {
             ServeRole::Gateway => gateway::start(parts).await,
@@ -264,8 +279,27 @@ mod tests {
         let config = Config::load(&Sources::default()).unwrap();
         for role in ALL {
             role.check(&config).unwrap();
-            assert!(role.health_url(&config).unwrap().starts_with("http://127.0.0.1:"));
+            let urls = role.health_urls(&config).unwrap();
+            assert!(
+                urls.len() == 1 && urls[0].starts_with("http://127.0.0.1:"),
+                "{urls:?}"
+            );
         }
+    }
+
+    #[test]
+    fn the_gateways_second_listener_is_asked_too_and_has_its_own_port() {
+        let with = |canvas: &str| {
+            let sources = Sources {
+                set: vec![format!("gateway.canvas_addr={canvas}")],
+                ..Sources::default()
+            };
+            Config::load(&sources).unwrap()
+        };
+        let urls = ServeRole::Gateway.health_urls(&with(":8082")).unwrap();
+        assert_eq!(urls[1], "http://127.0.0.1:8082/healthz");
+        let error = ServeRole::Gateway.check(&with(":8080")).unwrap_err();
+        assert!(error.to_string().contains("gateway.canvas_addr"), "{error}");
     }
 
     #[test]
@@ -282,5 +316,32 @@ mod tests {
             .filter(|role| role.needs().secrets.contains(&"approval_key"))
             .collect();
         assert_eq!(holders, [ServeRole::Gateway]);
+    }
+
+    /// The chart renders each role's configuration and decides how long its pod may take to end, from a table of its own.
+    #[test]
+    fn the_chart_s_table_of_roles_says_the_same() {
+        let table: serde_json::Value =
+            serde_saphyr::from_str(include_str!("../../chart/files/roles.yaml")).unwrap();
+        assert_eq!(table["drainDeadlineSeconds"], DRAIN_WITHIN.as_secs());
+        assert_eq!(table["roles"].as_object().unwrap().len(), ALL.len());
+        for role in ALL {
+            let (row, needs) = (&table["roles"][role.name()], role.needs());
+            assert_eq!(
+                row["sections"],
+                serde_json::json!(needs.sections),
+                "{}",
+                role.name()
+            );
+            let logins = row["logins"].as_object().unwrap();
+            let password = |role: &DbRole| format!("db_{}_password", &role.name()["carapulse_".len()..]);
+            let expected: Vec<String> = needs.databases.iter().map(password).collect();
+            assert!(logins.values().eq(&expected), "{}: {logins:?}", role.name());
+            let settings = row["settings"].to_string();
+            for secret in needs.secrets {
+                let reference = format!("\"file:secrets/{secret}\"");
+                assert!(settings.contains(&reference), "{}: {secret}", role.name());
+            }
+        }
     }
 }

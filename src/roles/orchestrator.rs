@@ -5,12 +5,12 @@ use std::{sync::Arc, time::Duration};
 use secrecy::ExposeSecret as _;
 use uuid::Uuid;
 
-use super::{Health, Listening, OnFailure, Parts, keys, listen, policy, tools};
+use super::{Health, Listening, OnFailure, Parts, clock, keys, listen, policy, tools};
 use crate::{
     approval,
     audit::{self, Sequencer, sequencer},
-    config::{Brake, Notify, Objects, Orchestrator, resolve},
-    domain::{Actor, OpCtx, TenantId},
+    config::{Brake, Notify, Orchestrator, resolve},
+    domain::{Actor, OpCtx, Rotating, TenantId, WriteGate},
     execution,
     investigation::{self, Investigator},
     notify::{self, Courier, Receiver},
@@ -30,6 +30,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     let settings: Orchestrator = parts.config.get()?;
     let db = parts.databases.pool(DbRole::Orchestrator).await?;
     let owner = OpCtx::new(Actor::system("orchestrator"), first_tenant(), "").id::<Uuid>();
+    let gate = clock::watch(parts, "orchestrator", &db).await;
     keep_partitions(parts, db.clone());
     sweep(parts, db.clone());
     sequence(parts, owner).await?;
@@ -44,6 +45,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     execute(
         parts,
         execution::Embedded::new(db.clone(), client.clone(), owner, engine),
+        &gate,
     );
     let looking = investigation::Settings {
         timing: settings.verification,
@@ -56,11 +58,11 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     investigate(
         parts,
         Investigator::new(db.clone(), client, tools::catalog(), rules, owner, looking),
+        &gate,
     );
     let lag = db.clone();
-    let health = Health::new(&parts.lifecycle)
-        .with_database(&db)
-        .with("audit", move || {
+    let health =
+        clock::check(Health::new(&parts.lifecycle).with_database(&db), &gate).with("audit", move || {
             let db = lag.clone();
             async move { sequencer::ready(&db, MAX_LAG_SECS).await }
         });
@@ -79,27 +81,33 @@ fn first_tenant() -> TenantId {
     "default".parse().expect("a constant that is a tenant's name")
 }
 
-fn execute(parts: &Parts, engine: execution::Embedded) {
+fn execute(parts: &Parts, engine: execution::Embedded, gate: &WriteGate) {
+    let gate = gate.clone();
     parts.lifecycle.spawn("engine", OnFailure::Restart, move |stop| {
-        let engine = engine.clone();
-        async move { engine.run(stop).await }
+        let (engine, gate) = (engine.clone(), gate.clone());
+        async move { clock::while_in_time(&gate, &stop, |turn| engine.run(turn)).await }
     });
 }
 
-fn investigate(parts: &Parts, investigator: Investigator) {
+fn investigate(parts: &Parts, investigator: Investigator, gate: &WriteGate) {
+    let gate = gate.clone();
     parts
         .lifecycle
         .spawn("investigations", OnFailure::Restart, move |stop| {
-            let investigator = investigator.clone();
-            async move { investigator.run(stop).await }
+            let (investigator, gate) = (investigator.clone(), gate.clone());
+            async move { clock::while_in_time(&gate, &stop, |turn| investigator.run(turn)).await }
         });
 }
 
 async fn sequence(parts: &Parts, owner: Uuid) -> anyhow::Result<()> {
     let db = parts.databases.pool(DbRole::Sequencer).await?;
-    let objects: Objects = parts.config.get()?;
-    let objects = objects.open(parts.config.data_dir())?;
-    let key = keys::checkpoint(&parts.config)?;
+    let objects = keys::objects(parts)?;
+    let key = keys::checkpoint(parts)?;
+    // Before anything goes on in a database that may have been restored: if it was, nothing is written from here on.
+    let mut first = Sequencer::new(db.clone(), key.clone(), objects.clone()).await?;
+    if let Err(error) = first.check_published().await {
+        tracing::error!(%error, "the audit log does not stand where its published checkpoints say");
+    }
     parts
         .lifecycle
         .spawn("sequencer", OnFailure::Restart, move |stop| {
@@ -148,19 +156,7 @@ fn expire(parts: &Parts, db: &Db, owner: Uuid, every_secs: u64) {
 }
 
 fn deliver(parts: &Parts, db: &Db, owner: Uuid) -> anyhow::Result<()> {
-    let notify: Notify = parts.config.get()?;
-    let receiver = match (&notify.webhook_url, &notify.pagerduty_routing_key) {
-        (_, Some(key)) => Some(Receiver::PagerDuty {
-            url: PAGERDUTY.parse()?,
-            routing_key: resolve(key)?,
-        }),
-        (Some(url), None) => Some(Receiver::Webhook {
-            url: resolve(url)?.expose_secret().parse()?,
-            token: None,
-        }),
-        (None, None) => None,
-    };
-    let (db, courier) = (db.clone(), Arc::new(Courier::new(receiver)));
+    let (db, courier) = (db.clone(), Arc::new(Courier::new(receiver(parts)?)));
     parts.lifecycle.spawn("notify", OnFailure::Restart, move |stop| {
         let (db, courier) = (db.clone(), Arc::clone(&courier));
         async move {
@@ -173,6 +169,33 @@ fn deliver(parts: &Parts, db: &Db, owner: Uuid) -> anyhow::Result<()> {
         }
     });
     Ok(())
+}
+
+/// Where messages go; its credentials are read anew.
+fn receiver(parts: &Parts) -> anyhow::Result<Option<Rotating<Receiver>>> {
+    let notify: Notify = parts.config.get()?;
+    let watch = &parts.secrets;
+    Ok(match (notify.webhook_url, notify.pagerduty_routing_key) {
+        (_, Some(key)) => {
+            let read = move || {
+                Ok(Receiver::PagerDuty {
+                    url: PAGERDUTY.parse()?,
+                    routing_key: resolve(&key)?,
+                })
+            };
+            Some(watch.rotating("notify.pagerduty_routing_key", Receiver::is_same, read)?)
+        }
+        (Some(url), None) => {
+            let read = move || {
+                Ok(Receiver::Webhook {
+                    url: resolve(&url)?.expose_secret().parse()?,
+                    token: None,
+                })
+            };
+            Some(watch.rotating("notify.webhook_url", Receiver::is_same, read)?)
+        }
+        (None, None) => None,
+    })
 }
 
 /// Work whose job is gone gets a job again, in every tenant: jobs are rows, and rows get lost.

@@ -32,7 +32,30 @@ pub async fn listen(
     health: Health,
     routes: Router,
 ) -> anyhow::Result<Listening> {
-    let app = observed(parts, health).merge(routes);
+    let app = observed(health).merge(metrics(parts)).merge(routes);
+    serve_on(parts, name, address, app).await
+}
+
+/// As [`listen`], for a listener that strangers' browsers may reach: without `/metrics`.
+///
+/// # Errors
+/// As [`listen`].
+pub(super) async fn listen_for_browsers(
+    parts: &Parts,
+    name: &'static str,
+    address: ListenAddr,
+    health: Health,
+    routes: Router,
+) -> anyhow::Result<Listening> {
+    serve_on(parts, name, address, observed(health).merge(routes)).await
+}
+
+async fn serve_on(
+    parts: &Parts,
+    name: &'static str,
+    address: ListenAddr,
+    app: Router,
+) -> anyhow::Result<Listening> {
     let listener = tokio::net::TcpListener::bind(address.socket())
         .await
         .with_context(|| format!("listening on {}", address.socket()))?;
@@ -57,9 +80,8 @@ pub async fn listen(
     Ok(listening)
 }
 
-/// `/healthz`: the process lives. `/readyz`: it can work, each check named. `/metrics`: of the whole process.
-fn observed(parts: &Parts, health: Health) -> Router {
-    let telemetry = parts.telemetry.clone();
+/// `/healthz`: the process lives. `/readyz`: it can work, each check named.
+fn observed(health: Health) -> Router {
     let ready = move || {
         let health = health.clone();
         async move {
@@ -72,14 +94,19 @@ fn observed(parts: &Parts, health: Health) -> Router {
             (status, Json(report))
         }
     };
+    Router::new()
+        .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
+        .route("/readyz", get(ready))
+}
+
+/// `/metrics`: of the whole process.
+fn metrics(parts: &Parts) -> Router {
+    let telemetry = parts.telemetry.clone();
     let metrics = move || async move {
         (
             [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
             telemetry.render(),
         )
     };
-    Router::new()
-        .route("/healthz", get(|| async { Json(json!({"status": "ok"})) }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+    Router::new().route("/metrics", get(metrics))
 }

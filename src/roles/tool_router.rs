@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::{Health, Listening, OnFailure, Parts, keys, listen, policy, tools};
+use super::{Health, Listening, OnFailure, Parts, clock, keys, listen, policy, tools};
 use crate::{
-    config::{self, Egress, Objects, SandboxChoice, ToolRouter},
+    config::{self, Egress, SandboxChoice, ToolRouter},
     domain::{Actor, OpCtx, SystemClock},
     sandbox::{
         LocalConfig, RemoteConfig, RemoteEgress, RemoteRunner, Runner, SealingPublicKey,
@@ -14,26 +14,26 @@ use crate::{
     },
     store::DbRole,
     tools::{Parts as RouterParts, Router, Settings, server},
-    warrant::statement::ApprovalKeys,
 };
 
 pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     let settings: ToolRouter = parts.config.get()?;
     let db = parts.databases.pool(DbRole::Router).await?;
-    let objects: Objects = parts.config.get()?;
+    let gate = clock::watch(parts, "tool-router", &db).await;
     let router_id = OpCtx::new(Actor::system("router"), "default".parse()?, "").id();
     let with = RouterParts {
         db: db.clone(),
-        objects: objects.open(parts.config.data_dir())?,
+        objects: keys::objects(parts)?,
         runner: runner(parts, &settings).await?,
         catalog: tools::catalog(),
         engine: policy::follow(parts, &db).await?,
-        keys: ApprovalKeys::new(keys::approval_public(&parts.config)?),
+        keys: keys::approval_keys(parts, None)?,
+        gate: gate.clone(),
     };
     let router = Arc::new(Router::new(with, router_id, Settings::default()));
     drain(parts, Arc::clone(&router));
-    let routes = server::routes(router, keys::router_token(&parts.config)?);
-    let health = Health::new(&parts.lifecycle).with_database(&db);
+    let routes = server::routes(router, keys::router_token(parts)?);
+    let health = clock::check(Health::new(&parts.lifecycle).with_database(&db), &gate);
     listen(parts, "tool-router", settings.http_addr, health, routes).await
 }
 
@@ -65,6 +65,15 @@ async fn runner(parts: &Parts, settings: &ToolRouter) -> anyhow::Result<Runner> 
         .job_key
         .clone()
         .unwrap_or_else(|| parts.config.secrets().reference("job_key"));
+    parts.secrets.fixed("tool_router.job_key", job_key.clone())?;
+    for (key, text) in [
+        ("tool_router.sandbox.public_key", public_key),
+        ("tool_router.sandbox.signing_public_key", signing_public_key),
+    ] {
+        if let Ok(reference) = text.parse() {
+            parts.secrets.fixed(key, reference)?;
+        }
+    }
     Ok(Runner::Remote(Arc::new(RemoteRunner::new(RemoteConfig {
         url: url.clone(),
         audience: super::sandbox::AUDIENCE.to_owned(),

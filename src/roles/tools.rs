@@ -27,5 +27,5 @@ pub(super) fn client(parts: &Parts) -> anyhow::Result<Client> {
             .parse()
             .context("tool_router.http_addr")?,
     };
-    Ok(Client::remote(base, keys::router_token(&parts.config)?)?)
+    Ok(Client::remote(base, keys::router_token(parts)?)?)
 }

@@ -58,7 +58,9 @@ pub(super) fn job_elsewhere(job: &Job) -> Result<(), Error> {
     for (name, value) in &job.env {
         let reserved =
             RESERVED.contains(&name.as_str()) || ["LD_", "GIT_"].iter().any(|p| name.starts_with(p));
-        if reserved || name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+        // Whom git believes is the router's to say, as long as it lies in the job's own folder.
+        let authority = name == "GIT_SSL_CAINFO" && value.strip_prefix("{{job_dir}}/").is_some_and(is_inside);
+        if reserved && !authority || name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
             return invalid(format!("variable {name:?} is not for a job to set"));
         }
     }
@@ -140,6 +142,13 @@ mod tests {
         for name in ["LD_PRELOAD", "GIT_CONFIG_COUNT", "PATH", "HTTPS_PROXY", "A=B", ""] {
             refuses(|job| drop(job.env.insert(name.to_owned(), String::new())));
         }
+        for elsewhere in ["/etc/ssl/cert.pem", "{{job_dir}}/../x", "x"] {
+            refuses(|job| drop(job.env.insert("GIT_SSL_CAINFO".to_owned(), elsewhere.to_owned())));
+        }
+        let mut own = Job::new(Uuid::nil(), vec![Command::new(["true"])]);
+        let inside = "{{job_dir}}/git/authority.pem".to_owned();
+        own.env.insert("GIT_SSL_CAINFO".to_owned(), inside);
+        assert!(super::job(&own).is_ok());
         for path in ["../up", "/etc/passwd", "a/../../b", "", "./a/./../x"] {
             refuses(|job| {
                 job.files.push(JobFile {

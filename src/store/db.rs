@@ -82,6 +82,12 @@ impl Address {
         Self(url)
     }
 
+    /// The database named in it, as it is written there.
+    #[must_use]
+    pub fn database(&self) -> &str {
+        self.0.path().trim_start_matches('/')
+    }
+
     /// The user named in it, if any.
     #[must_use]
     pub fn user(&self) -> Option<&str> {
@@ -173,12 +179,7 @@ impl Db {
     /// # Errors
     /// As [`Db::connect`].
     pub async fn open(address: &Address, role: DbRole, max_connections: u32) -> Result<Self, Error> {
-        // A statement that hangs must not hold a lease, a lock or a pool slot for ever.
-        let options = address.options(role)?.options([
-            ("statement_timeout", "30s"),
-            ("lock_timeout", "10s"),
-            ("idle_in_transaction_session_timeout", "30s"),
-        ]);
+        let options = serving_options(address, role)?;
         let pool = PgPoolOptions::new()
             .max_connections(max_connections.max(1))
             .acquire_timeout(Duration::from_secs(10))
@@ -188,6 +189,17 @@ impl Db {
             .connect_with(options)
             .await?;
         Ok(Self { pool, role })
+    }
+
+    /// Connections that are opened from now on go to `address`: its password, or its user, was rotated. Open ones stay, as
+    /// they do at the server.
+    ///
+    /// # Errors
+    /// When the address makes no connection options.
+    pub fn readdress(&self, address: &Address) -> Result<(), Error> {
+        self.pool
+            .set_connect_options(serving_options(address, self.role)?);
+        Ok(())
     }
 
     /// Opens a transaction on the rows of `tenant`, in one round trip.
@@ -228,19 +240,41 @@ impl Db {
         Ok(())
     }
 
-    /// How far this machine's clock is ahead of the server's, in milliseconds; half of the round trip is the error.
+    /// How far this machine's clock is ahead of database time, in milliseconds: at least that far, as half of the round
+    /// trip is the measurement's error.
     ///
     /// # Errors
     /// As [`Db::ping`].
     pub async fn clock_skew_millis(&self, clock: &dyn crate::domain::Clock) -> Result<i64, Error> {
         let mut connection = self.pool.acquire().await?;
         let before = clock.now();
-        let server: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("SELECT clock_timestamp()")
+        let server: chrono::DateTime<chrono::Utc> = sqlx::query_scalar("SELECT db_now()")
             .fetch_one(&mut *connection)
             .await?;
         let after = clock.now();
-        let middle = before + (after - before) / 2;
-        Ok((middle - server).num_milliseconds())
+        let (ahead, behind) = (
+            (before - server).num_milliseconds(),
+            (server - after).num_milliseconds(),
+        );
+        Ok(if ahead > 0 {
+            ahead
+        } else if behind > 0 {
+            -behind
+        } else {
+            0
+        })
+    }
+
+    /// Whether nothing may be written, because the database was restored.
+    ///
+    /// # Errors
+    /// As [`Db::ping`].
+    pub async fn is_read_only(&self) -> Result<bool, Error> {
+        let mut connection = self.pool.acquire().await?;
+        let read_only = sqlx::query_scalar("SELECT read_only FROM installation")
+            .fetch_one(&mut *connection)
+            .await?;
+        Ok(read_only)
     }
 
     /// Closes all connections, after those in use have been given back.
@@ -262,6 +296,15 @@ impl Db {
             }
         }
     }
+}
+
+/// A statement that hangs must not hold a lease, a lock or a pool slot for ever.
+fn serving_options(address: &Address, role: DbRole) -> Result<PgConnectOptions, Error> {
+    Ok(address.options(role)?.options([
+        ("statement_timeout", "30s"),
+        ("lock_timeout", "10s"),
+        ("idle_in_transaction_session_timeout", "30s"),
+    ]))
 }
 
 fn log_level() -> tracing::log::LevelFilter {

@@ -16,6 +16,7 @@ mod account;
 mod binaries;
 mod folder;
 mod settings;
+mod upgrade;
 
 use std::{
     fs,
@@ -32,8 +33,11 @@ use nix::{
 use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 use tokio::process::{Child, Command};
 
-pub use self::settings::Settings;
 use self::{account::Account, folder::Folder};
+pub use self::{
+    settings::Settings,
+    upgrade::{Upgraded, upgrade},
+};
 use super::{Address, DbRole};
 
 /// Why there is no server.
@@ -295,10 +299,14 @@ impl Server {
     }
 
     async fn superuser(&self) -> Result<sqlx::PgConnection, Error> {
+        self.superuser_in("postgres").await
+    }
+
+    async fn superuser_in(&self, database: &str) -> Result<sqlx::PgConnection, Error> {
         let options = PgConnectOptions::new_without_pgpass()
             .socket(&self.folder.socket)
             .username(SUPERUSER)
-            .database("postgres")
+            .database(database)
             .application_name("carapulse embedded");
         Ok(options.connect().await?)
     }
@@ -323,7 +331,9 @@ async fn has_database(connection: &mut sqlx::PgConnection) -> Result<bool, sqlx:
 
 /// Starts `postgres`, after `initdb` when the data folder is new.
 async fn launch(settings: &Settings, folder: &Folder, account: &Account) -> Result<Child, Error> {
-    let binaries = binaries::find(settings, folder.major()?, account).await?;
+    let major = folder.major()?;
+    refuse_too_old(settings, folder, major)?;
+    let binaries = binaries::find(settings, major.or(settings.major), account).await?;
     if folder.major()?.is_none() {
         settings.say(&format!(
             "making a database in {} (Postgres {})",
@@ -349,6 +359,18 @@ async fn launch(settings: &Settings, folder: &Folder, account: &Account) -> Resu
         .stderr(log)
         .spawn()
         .map_err(io("starting postgres"))
+}
+
+/// The schema needs what older majors do not have.
+fn refuse_too_old(settings: &Settings, folder: &Folder, major: Option<u32>) -> Result<(), Error> {
+    match major {
+        Some(major) if major < binaries::OLDEST_MAJOR && !settings.any_age => Err(Error::Failed(format!(
+            "the data in {} is of Postgres {major}, and this release needs {} or newer: run `carapulse db upgrade`",
+            folder.root.display(),
+            binaries::OLDEST_MAJOR
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// `initdb` works in a folder beside the final one: a half-made database never has the final name.

@@ -62,8 +62,13 @@ impl From<sqlx::Error> for Error {
                     let constraint = database.constraint().unwrap_or_default().to_owned();
                     return Self::Conflict { constraint };
                 }
-                // connection exceptions, too many connections, operator intervention (shutdown, start-up, crash)
-                if code.starts_with("08") || code == "53300" || (code.starts_with("57P") && code != "57P05") {
+                // connection exceptions, a login that is being rotated, too many connections, operator intervention
+                // (shutdown, start-up, crash)
+                if code.starts_with("08")
+                    || code.starts_with("28")
+                    || code == "53300"
+                    || (code.starts_with("57P") && code != "57P05")
+                {
                     return Self::Unavailable(database.message().to_owned());
                 }
                 Self::Database(error)

@@ -19,5 +19,5 @@ mod tx;
 
 pub use db::{Address, AddressError, Db, DbRole};
 pub use error::Error;
-pub use object::{ObjectStore, S3};
+pub use object::{ObjectStore, S3, S3Credentials};
 pub use tx::Tx;

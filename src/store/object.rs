@@ -9,13 +9,15 @@ use std::{path::Path, sync::Arc};
 
 use bytes::Bytes;
 use object_store::{
-    ObjectStore as Backend, ObjectStoreExt, PutMode, PutOptions, aws::AmazonS3Builder,
-    local::LocalFileSystem, path::Path as Key,
+    CredentialProvider, ObjectStore as Backend, ObjectStoreExt, PutMode, PutOptions,
+    aws::{AmazonS3Builder, AwsCredential},
+    local::LocalFileSystem,
+    path::Path as Key,
 };
 use secrecy::{ExposeSecret, SecretString};
 
 use super::Error;
-use crate::domain::Digest;
+use crate::domain::{Digest, Rotating};
 
 /// Where an S3-compatible store is, and the credentials for it. Without a key pair the ambient ones are used (instance
 /// role, web identity).
@@ -30,9 +32,36 @@ pub struct S3 {
     /// Folder in the bucket, without slashes at its ends.
     pub prefix: Option<String>,
     /// Key id and secret.
-    pub credentials: Option<(SecretString, SecretString)>,
+    pub credentials: Option<Rotating<S3Credentials>>,
     /// Allow `http:` (a test server beside us).
     pub allow_http: bool,
+}
+
+/// A key id and its secret.
+#[derive(Debug, Clone)]
+pub struct S3Credentials {
+    /// The key's id.
+    pub id: SecretString,
+    /// Its secret.
+    pub secret: SecretString,
+}
+
+/// Hands the present credentials to each request.
+#[derive(Debug)]
+struct Present(Rotating<S3Credentials>);
+
+#[async_trait::async_trait]
+impl CredentialProvider for Present {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let S3Credentials { id, secret } = &*self.0.get();
+        Ok(Arc::new(AwsCredential {
+            key_id: id.expose_secret().to_owned(),
+            secret_key: secret.expose_secret().to_owned(),
+            token: None,
+        }))
+    }
 }
 
 /// A store of objects. Cheap to clone.
@@ -70,10 +99,8 @@ impl ObjectStore {
         if let Some(endpoint) = &config.endpoint {
             builder = builder.with_endpoint(endpoint);
         }
-        if let Some((id, secret)) = &config.credentials {
-            builder = builder
-                .with_access_key_id(id.expose_secret())
-                .with_secret_access_key(secret.expose_secret());
+        if let Some(credentials) = &config.credentials {
+            builder = builder.with_credentials(Arc::new(Present(credentials.clone())));
         }
         Ok(Self {
             backend: Arc::new(builder.build().map_err(unavailable)?),
@@ -152,5 +179,41 @@ mod tests {
         assert!(matches!(store.get(&digest).await, Err(Error::Corrupt(_))));
         let missing = Digest::of_content(b"other");
         assert!(matches!(store.get(&missing).await, Err(Error::NotFound)));
+    }
+
+    #[tokio::test]
+    async fn a_bucket_is_asked_with_the_credentials_of_the_moment() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let pair = |id: &str| S3Credentials {
+            id: SecretString::from(id.to_owned()),
+            secret: SecretString::from("s".to_owned()),
+        };
+        let credentials = Rotating::new(pair("FIRST"));
+        let store = ObjectStore::s3(&S3 {
+            endpoint: Some(endpoint),
+            bucket: "evidence".to_owned(),
+            region: "eu-1".to_owned(),
+            prefix: None,
+            credentials: Some(credentials.clone()),
+            allow_http: true,
+        })
+        .unwrap();
+        for id in ["FIRST", "SECOND"] {
+            credentials.replace(pair(id));
+            let serve = async {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let mut bytes = vec![0; 8192];
+                let read = connection.read(&mut bytes).await.unwrap();
+                let answer =
+                    "HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                connection.write_all(answer.as_bytes()).await.unwrap();
+                String::from_utf8_lossy(&bytes[..read]).into_owned()
+            };
+            let (asked, put) = tokio::join!(serve, store.put(b"x"));
+            put.unwrap();
+            assert!(asked.contains(&format!("Credential={id}/")), "{asked}");
+        }
     }
 }

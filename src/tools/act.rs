@@ -45,6 +45,7 @@ impl Router {
     /// Acts once. The same [`ActRef`] sent again gets the stored report, or [`ClientError::StillRunning`].
     pub async fn act(self: &Arc<Self>, act: &ActRef) -> Result<ActReport, ClientError> {
         let ctx = OpCtx::system("router", act.tenant_id.clone());
+        self.gate.check_clock().map_err(unavailable)?;
         let warrant = match self.claim(&ctx, act).await? {
             Claim::Granted(warrant) => *warrant,
             Claim::Refused(report) => return Ok(report),
@@ -70,7 +71,7 @@ impl Router {
             engine: &self.engine,
             action: &action,
         };
-        let warrant = match warrant::issue(&mut tx, &self.keys, &live, act).await {
+        let warrant = match warrant::issue(&mut tx, &self.keys.get(), &live, act).await {
             Ok(warrant) => warrant,
             Err(warrant::Error::Claimed) => return Ok(Claim::Taken),
             Err(warrant::Error::Refused(refusal)) => {

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Fault, Look, ReadAnswer, Router, catalog::ArgError, fault::FaultKind};
 use crate::domain::{
-    OpCtx, TargetId, TenantId,
+    OpCtx, Rotating, TargetId, TenantId,
     plan::Args,
     run::{ActRef, ActReport, Captured, LookRef, ProbeReport},
 };
@@ -31,7 +31,7 @@ pub enum Client {
 #[derive(Debug)]
 pub struct Remote {
     base: url::Url,
-    token: SecretString,
+    token: Rotating<SecretString>,
     http: reqwest::Client,
 }
 
@@ -117,8 +117,9 @@ pub(super) struct ReadRequest {
 }
 
 impl Client {
-    /// The router at `base`, shown `token`.
-    pub fn remote(base: url::Url, token: SecretString) -> Result<Self, ClientError> {
+    /// The router at `base`, shown `token`; where that is not known yet, the one before it.
+    pub fn remote(base: url::Url, token: impl Into<Rotating<SecretString>>) -> Result<Self, ClientError> {
+        let token = token.into();
         let http = reqwest::Client::builder()
             .connect_timeout(Duration::from_secs(3))
             .timeout(ACT_TIMEOUT)
@@ -242,6 +243,8 @@ impl Answered {
     fn into_client(self) -> ClientError {
         match self.status {
             Some(409) if self.code == "still_running" => ClientError::StillRunning,
+            // A rotated token that has not come to both sides yet: nothing was done, and later it is known.
+            Some(401) => ClientError::Unavailable(self.detail),
             Some(400..=499) => ClientError::Rejected(self.detail),
             _ => ClientError::Unavailable(self.detail),
         }
@@ -249,6 +252,7 @@ impl Answered {
 
     fn into_read(self) -> ReadError {
         match self.status {
+            Some(401) => ReadError::Unavailable(self.detail),
             Some(400..=499) => match self.code.as_str() {
                 "unknown_action" => ReadError::UnknownAction(self.detail),
                 "not_a_read" => ReadError::NotARead,
@@ -268,20 +272,32 @@ impl Answered {
 }
 
 impl Remote {
+    /// Shows each accepted token until one is taken. A refused one did nothing.
+    async fn send<B: Serialize + Sync>(
+        &self,
+        url: &url::Url,
+        body: &B,
+    ) -> Result<reqwest::Response, reqwest::Error> {
+        let mut tokens = self.token.accepted().into_iter();
+        let mut token = tokens.next();
+        loop {
+            let shown = token.as_ref().map_or("", |token| token.expose_secret());
+            let request = self.http.post(url.clone()).bearer_auth(shown).json(body);
+            let response = request.send().await?;
+            token = tokens.next();
+            if response.status() != reqwest::StatusCode::UNAUTHORIZED || token.is_none() {
+                return Ok(response);
+            }
+        }
+    }
+
     async fn post<B: Serialize + Sync, A: DeserializeOwned>(
         &self,
         path: &str,
         body: &B,
     ) -> Result<A, Answered> {
         let url = self.base.join(path).map_err(Answered::nothing)?;
-        let sent = self
-            .http
-            .post(url)
-            .bearer_auth(self.token.expose_secret())
-            .json(body)
-            .send()
-            .await;
-        let mut response = sent.map_err(Answered::nothing)?;
+        let mut response = self.send(&url, body).await.map_err(Answered::nothing)?;
         let status = response.status();
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(Answered::nothing)? {

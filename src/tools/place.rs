@@ -42,7 +42,23 @@ impl Binding {
         });
         self.env.extend(spec.env.clone());
     }
+
+    /// Git believes these certificates, instead of the machine's.
+    fn authority(&mut self, certificates: SecretString) {
+        self.files.push(JobFile {
+            path: GIT_AUTHORITY.to_owned(),
+            contents: SecretSlice::from(certificates.expose_secret().as_bytes().to_vec()),
+            secret: false,
+        });
+        self.env.insert(
+            "GIT_SSL_CAINFO".to_owned(),
+            format!("{{{{job_dir}}}}/{GIT_AUTHORITY}"),
+        );
+    }
 }
+
+/// Where a job finds the certificates of a private authority.
+const GIT_AUTHORITY: &str = "git/authority.pem";
 
 /// Binds `target` for `def`, reading the credential of the action's class.
 pub(crate) fn bind(def: &ActionDef, target: &Target) -> Result<Binding, Fault> {
@@ -99,6 +115,9 @@ fn git(def: &ActionDef, place: &GitPlace) -> Result<Binding, Fault> {
     binding
         .egress
         .push(host_port(&url).ok_or_else(|| refused("the address has no host"))?);
+    if let Some(reference) = &place.ca_certificates {
+        binding.authority(secret(reference)?);
+    }
     if let Some(reference) = &place.write_credential {
         let token = secret(reference)?;
         binding.credential(def, CredentialKind::GitHttps, git_credentials(&url, &token));
@@ -284,6 +303,7 @@ mod tests {
             branch: branch.into(),
             path: String::new(),
             write_credential: None,
+            ca_certificates: None,
         };
         let bound = git(def, &place("https://git.example/a.git", "main")).expect("bound");
         assert_eq!(bound.egress, ["git.example:443".parse().expect("host")]);

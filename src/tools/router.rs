@@ -15,7 +15,7 @@ use super::{
     catalog::{ActionDef, Catalog},
 };
 use crate::{
-    domain::{TargetId, run::ActRef},
+    domain::{Rotating, TargetId, WriteGate, run::ActRef},
     policy::Engine,
     sandbox::Runner,
     store::{Db, ObjectStore},
@@ -61,7 +61,9 @@ pub struct Parts {
     /// The active policy, shared with whoever swaps it.
     pub engine: Arc<Engine>,
     /// The gateway's public keys.
-    pub keys: ApprovalKeys,
+    pub keys: Rotating<ApprovalKeys>,
+    /// While it is shut nothing is written.
+    pub gate: WriteGate,
 }
 
 /// Runs tools under the router's database role.
@@ -72,7 +74,8 @@ pub struct Router {
     pub(super) runner: Runner,
     pub(super) catalog: Arc<Catalog>,
     pub(super) engine: Arc<Engine>,
-    pub(super) keys: ApprovalKeys,
+    pub(super) keys: Rotating<ApprovalKeys>,
+    pub(super) gate: WriteGate,
     pub(super) router_id: Uuid,
     pub(super) places: Places,
     pub(super) tasks: TaskTracker,
@@ -90,6 +93,7 @@ impl Router {
             catalog: parts.catalog,
             engine: parts.engine,
             keys: parts.keys,
+            gate: parts.gate,
             router_id,
             places: Places::new(settings),
             tasks: TaskTracker::new(),

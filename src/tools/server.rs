@@ -27,7 +27,7 @@ use super::{
     client::ReadRequest,
 };
 use crate::domain::{
-    OpCtx,
+    OpCtx, Rotating,
     run::{ActRef, LookRef},
     unique::{DUPLICATE, Unique},
 };
@@ -35,8 +35,8 @@ use crate::domain::{
 /// Largest body.
 const BODY_BYTES: usize = 256 * 1024;
 
-/// The routes, behind `token`.
-pub fn routes(router: Arc<Router>, token: SecretString) -> Routes {
+/// The routes, behind `token`; while it is being rotated, behind the one before it, too.
+pub fn routes(router: Arc<Router>, token: impl Into<Rotating<SecretString>>) -> Routes {
     Routes::new()
         .route("/v1/tools:execute", post(execute))
         .route("/v1/tools:probe", post(probe))
@@ -51,12 +51,12 @@ pub fn routes(router: Arc<Router>, token: SecretString) -> Routes {
             )
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES))
-        .layer(from_fn_with_state(Arc::new(token), authenticate))
+        .layer(from_fn_with_state(token.into(), authenticate))
         .with_state(router)
 }
 
 /// Digests are compared, so that neither length nor content of the token shows in the time it takes.
-async fn authenticate(State(token): State<Arc<SecretString>>, request: Request, next: Next) -> Response {
+async fn authenticate(State(token): State<Rotating<SecretString>>, request: Request, next: Next) -> Response {
     let shown = request
         .headers()
         .get(header::AUTHORIZATION)
@@ -65,9 +65,12 @@ async fn authenticate(State(token): State<Arc<SecretString>>, request: Request, 
         .and_then(|value| value.strip_prefix("Bearer "))
         .unwrap_or_default();
     let digest = |text: &str| Sha256::digest(text.as_bytes());
-    let expected = token.expose_secret();
-    let same = bool::from(digest(shown).ct_eq(&digest(expected)));
-    if !same || expected.is_empty() {
+    let shown = digest(shown);
+    let is_shown = |expected: &Arc<SecretString>| {
+        let expected = expected.expose_secret();
+        bool::from(shown.ct_eq(&digest(expected))) && !expected.is_empty()
+    };
+    if !token.accepted().iter().any(is_shown) {
         return problem(
             StatusCode::UNAUTHORIZED,
             "unauthenticated",

@@ -79,7 +79,7 @@ impl Statement {
 }
 
 /// Public keys whose statements count, by id.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ApprovalKeys(BTreeMap<String, VerifyingKey>);
 
 impl ApprovalKeys {

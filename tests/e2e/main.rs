@@ -14,12 +14,14 @@ mod api;
 mod approved;
 mod by_hand;
 mod cluster;
+mod git_https;
 #[path = "../it/harness.rs"]
 #[expect(dead_code, reason = "each binary uses its own part")]
 mod harness;
 mod installation;
 mod kubectl;
 mod out_of_memory;
+mod postgres_upgrade;
 mod refusals;
 mod roll_out;
 mod shadow;

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use carapulse::{
     domain::{
         ApprovalId, ContextRef, Digest, ExecutionId, GitPlace, OpCtx, PersonId, PlanId, Target, TargetId,
-        TargetMode, TenantId, Tier, canonical,
+        TargetMode, TenantId, Tier, WriteGate, canonical,
         plan::{
             self, Args, Assertion, Comparison, Constraints, OnUnknown, PinnedTarget, PlanDoc, Requester,
             Stage, Step, Trigger, Verification,
@@ -113,6 +113,7 @@ impl Approved {
             branch: "main".into(),
             path: String::new(),
             write_credential: None,
+            ca_certificates: None,
         };
         Self::at(|target| target.git = Some(git), steps).await
     }
@@ -379,7 +380,8 @@ pub(crate) fn router(it: &Approved, at: &Path) -> Arc<Router> {
         runner: Runner::local(config),
         catalog: Arc::clone(&it.catalog),
         engine: Arc::clone(&it.engine),
-        keys: it.keys(),
+        keys: it.keys().into(),
+        gate: WriteGate::default(),
     };
     Arc::new(Router::new(parts, it.ctx.id::<Uuid>(), Settings::default()))
 }

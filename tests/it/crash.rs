@@ -25,7 +25,8 @@ use crate::world::{
 const AT_A_TIME: usize = 3;
 /// How long one case may take on a busy machine.
 const WITHIN: Duration = Duration::from_secs(120);
-/// A dead router's claim counts as alive for 15 s and is left alone 5 s more; the database's clock is moved instead of waiting.
+
+/// A dead router's claim counts as alive for 15 s and is left alone 5 s more; it is aged instead of waited for.
 const CLAIM_IS_OVER: Duration = Duration::from_secs(25);
 
 /// One play: for each role, the places at which its processes die, one after the other.
@@ -171,8 +172,23 @@ struct Cast<'a> {
     deaths: Vec<(&'static str, VecDeque<String>)>,
     /// Of each running process, whether it will die.
     doomed: Vec<bool>,
-    /// The clock is moved by this when an orchestrator has died; nothing where its leases run out soon enough by themselves.
+    /// What is held is aged by this when an orchestrator has died; nothing where its leases run out soon enough by themselves.
     lease: Duration,
+}
+
+/// What this much time does to leases and claims. The database's clock stays as it is: roles write nothing while theirs
+/// is another.
+async fn age(world: &World, by: Duration) {
+    let aged = format!(
+        "UPDATE job SET lease_until = lease_until - interval '{0} s' WHERE lease_until IS NOT NULL;
+         UPDATE attempt SET alive_until = alive_until - interval '{0} s', deadline_at = deadline_at - interval '{0} s'
+         WHERE status = 'claimed'",
+        by.as_secs()
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(aged))
+        .execute(&mut world.db.owner().await)
+        .await
+        .unwrap();
 }
 
 impl<'a> Cast<'a> {
@@ -210,7 +226,7 @@ impl<'a> Cast<'a> {
             }
             let role = self.running.remove(index).role;
             self.doomed.remove(index);
-            self.world.db.advance(self.over_after(role)).await;
+            age(self.world, self.over_after(role)).await;
             self.enter(role).await;
             return;
         }
@@ -221,7 +237,7 @@ impl<'a> Cast<'a> {
         process.expect("it runs").pid()
     }
 
-    /// How far the database's clock is moved, so that what the dead one held is free.
+    /// How much what the dead one held is aged, so that it is free.
     fn over_after(&self, role: &str) -> Duration {
         match role {
             "tool-router" => CLAIM_IS_OVER,

@@ -8,7 +8,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use carapulse::{
-    domain::{OpCtx, Role, Target, plan::Args},
+    domain::{OpCtx, Role, Target, WriteGate, plan::Args},
     gateway::{self, Gateway, Parts, cursor::CursorKey},
     intake,
     plan::PriorReader,
@@ -248,8 +248,9 @@ impl Counted {
             catalog: Arc::new(Catalog::builtin()),
             engine: Arc::new(Engine::from_bundle(&Bundle::builtin()).unwrap()),
             reads: Arc::new(|_: &OpCtx| Box::new(NoReads)),
-            approval_keys: ApprovalKeys::new([signing_key.verifying_key()]),
-            signing_key,
+            approval_keys: ApprovalKeys::new([signing_key.verifying_key()]).into(),
+            signing_key: signing_key.into(),
+            gate: WriteGate::default(),
             cursors: CursorKey::derive(b"test"),
             stop: CancellationToken::new(),
         });

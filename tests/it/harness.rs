@@ -97,6 +97,44 @@ impl TestDb {
         superuser
     }
 
+    /// A copy of the database as it is now; whoever is connected to it is thrown out.
+    pub(crate) async fn back_up(&self) -> String {
+        let copy = format!("b_{}", uuid::Uuid::new_v4().simple());
+        let name = self.name();
+        let mut admin = PgConnection::connect(server().expose()).await.unwrap();
+        sqlx::query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1")
+            .bind(&name)
+            .execute(&mut admin)
+            .await
+            .unwrap();
+        let statement = format!("CREATE DATABASE {copy} TEMPLATE {name}");
+        sqlx::raw_sql(AssertSqlSafe(statement))
+            .execute(&mut admin)
+            .await
+            .unwrap();
+        copy
+    }
+
+    /// Puts a copy in the database's place.
+    pub(crate) async fn restore(&self, copy: &str) {
+        let name = self.name();
+        let mut admin = PgConnection::connect(server().expose()).await.unwrap();
+        for statement in [
+            format!("DROP DATABASE {name} WITH (FORCE)"),
+            format!("ALTER DATABASE {copy} RENAME TO {name}"),
+        ] {
+            sqlx::raw_sql(AssertSqlSafe(statement))
+                .execute(&mut admin)
+                .await
+                .unwrap();
+        }
+    }
+
+    fn name(&self) -> String {
+        let url = url::Url::parse(self.owner.expose()).unwrap();
+        url.path().trim_start_matches('/').to_owned()
+    }
+
     async fn create(template: Option<&str>) -> Self {
         let name = format!("t_{}", uuid::Uuid::new_v4().simple());
         let mut admin = PgConnection::connect(server().expose()).await.unwrap();

@@ -246,7 +246,12 @@ async fn without_a_receiver_the_row_says_so() {
         db.as_role(DbRole::Orchestrator).await,
     );
     send(&gateway, "k1").await.unwrap();
-    assert!(Courier::new(None).deliver_due(&worker, ctx().id()).await.unwrap());
+    assert!(
+        Courier::new(None::<Receiver>)
+            .deliver_due(&worker, ctx().id())
+            .await
+            .unwrap()
+    );
     assert_eq!(status(&worker).await, "unconfigured 1 - false");
     assert_eq!(jobs(&worker).await, 0);
 }

@@ -176,7 +176,7 @@ fn give(world: &World, folder: &Path, secrets: &[&str]) {
     }
 }
 
-fn write(folder: &Path, text: &str) -> PathBuf {
+pub(crate) fn write(folder: &Path, text: &str) -> PathBuf {
     let path = folder.join("carapulse.toml");
     let data = folder.join("data");
     std::fs::write(&path, format!("data_dir = {data:?}\n{text}")).unwrap();
@@ -242,7 +242,7 @@ fn orchestrator_config(world: &World) -> String {
     )
 }
 
-fn agent_config(world: &World, folder: &Path, port: u16, gateway_token: &str) -> String {
+pub(crate) fn agent_config(world: &World, folder: &Path, port: u16, gateway_token: &str) -> String {
     let (own, shared) = (folder.join("gateway_token"), folder.join("slack_secret"));
     std::fs::write(&own, gateway_token).unwrap();
     std::fs::write(&shared, "slack's own secret").unwrap();
@@ -256,7 +256,7 @@ fn agent_config(world: &World, folder: &Path, port: u16, gateway_token: &str) ->
 }
 
 /// A slash command as Slack sends it, signed with `secret`.
-async fn slack(world: &World, port: u16, command: &str, secret: &str) -> (u16, String) {
+pub(crate) async fn slack(world: &World, port: u16, command: &str, secret: &str) -> (u16, String) {
     let body = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("text", command)
         .finish();
@@ -276,7 +276,7 @@ async fn slack(world: &World, port: u16, command: &str, secret: &str) -> (u16, S
     (answer.status().as_u16(), answer.text().await.unwrap())
 }
 
-async fn evidence(world: &World, execution: &str) -> Vec<u8> {
+pub(crate) async fn evidence(world: &World, execution: &str) -> Vec<u8> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     loop {
         if let Some(bundle) = world.get(&format!("/v1/executions/{execution}/evidence")).await {

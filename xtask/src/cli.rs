@@ -70,6 +70,9 @@ pub enum Task {
     /// The query cache, and the migrations' linter
     #[command(subcommand)]
     Db(DbCommand),
+    /// The Helm chart: lint, snapshots, schemas, policies, an installation on a real API server
+    #[command(subcommand)]
+    Chart(ChartCommand),
     /// The Compose files: held to their rules, and brought up for real
     #[command(subcommand)]
     Compose(ComposeCommand),
@@ -92,6 +95,40 @@ pub enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ChartCommand {
+    /// `helm lint --strict` over the matrix of values, and the values that must be refused
+    Lint,
+    /// What the matrix renders to, beside what was checked in
+    Snapshot {
+        /// Write it anew
+        #[arg(long)]
+        update: bool,
+    },
+    /// What the matrix renders to is valid for several versions of Kubernetes
+    Conform,
+    /// The program reads the configuration that is rendered for each role
+    Config,
+    /// Who could reach whom, worked out from the network policies
+    Reach,
+    /// The generated files: table of values, schema, dashboards, alerts
+    Docs {
+        /// Write nothing; fail when a file is not what it would be
+        #[arg(long)]
+        check: bool,
+    },
+    /// Install, upgrade, roll back on a real API server with simulated nodes
+    Install,
+    /// Run the rendered pods with podman and the real images
+    Pods {
+        /// The tag of the images localhost/carapulse/<role>
+        #[arg(long, default_value = "dev")]
+        tag: String,
+    },
+    /// Everything but `pods`
+    All,
 }
 
 #[derive(Debug, Subcommand)]

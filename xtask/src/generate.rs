@@ -7,7 +7,7 @@ use std::fs;
 use anyhow::{Context, Result, bail};
 
 use crate::report::{capture, say, step};
-use crate::workspace;
+use crate::{chart, workspace};
 
 /// A file, and the arguments with which `carapulse` prints it.
 const GENERATED: &[(&str, &[&str])] = &[
@@ -20,21 +20,27 @@ pub fn run(check: bool) -> Result<()> {
     let mut stale = Vec::new();
     for (file, arguments) in GENERATED {
         let wanted = step(&format!("carapulse {}", arguments.join(" ")), || print(arguments))?;
-        let present = fs::read_to_string(workspace::path(file)).unwrap_or_default();
-        let Some(difference) = difference(&present, &wanted) else {
-            continue;
-        };
-        if check {
-            stale.push(format!("{file}: {difference}"));
-        } else {
-            write(file, &wanted)?;
-        }
+        compare(file, &wanted, check, &mut stale)?;
+    }
+    // After the program's own: the chart's schema follows that of the configuration.
+    for (file, wanted) in chart::generated()? {
+        compare(&file, &wanted, check, &mut stale)?;
     }
     if !stale.is_empty() {
         bail!(
             "not as the program says; `cargo xtask gen` writes them anew:\n{}",
             stale.join("\n")
         );
+    }
+    Ok(())
+}
+
+fn compare(file: &str, wanted: &str, check: bool, stale: &mut Vec<String>) -> Result<()> {
+    let present = fs::read_to_string(workspace::path(file)).unwrap_or_default();
+    match difference(&present, wanted) {
+        None => {}
+        Some(difference) if check => stale.push(format!("{file}: {difference}")),
+        Some(_) => write(file, wanted)?,
     }
     Ok(())
 }
@@ -57,7 +63,7 @@ fn write(file: &str, text: &str) -> Result<()> {
 }
 
 /// The first line in which two texts differ; none when they are the same.
-fn difference(present: &str, wanted: &str) -> Option<String> {
+pub fn difference(present: &str, wanted: &str) -> Option<String> {
     if present == wanted {
         return None;
     }

@@ -1,6 +1,7 @@
 //! `cargo xtask`: parses the command line and calls the file of that name; nothing else.
 
 mod bench;
+mod chart;
 mod ci;
 mod cli;
 mod compose;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Task::Compose(command) => compose::run(&command),
         Task::Observability => observability::run(),
         Task::Policy => policy::run(),
+        Task::Chart(command) => chart::run(&command),
         Task::Images {
             packages_only,
             command,

@@ -27,6 +27,7 @@ pub(in crate::audit) struct Head {
 pub(in crate::audit) struct Installation {
     pub(in crate::audit) installation_id: Uuid,
     pub(in crate::audit) generation: i64,
+    pub(in crate::audit) read_only: bool,
 }
 
 /// Committed rows without a position, in the order in which they get one.
@@ -38,12 +39,13 @@ pub(in crate::audit) struct Batch {
 }
 
 pub(in crate::audit) async fn installation(tx: &mut Tx) -> Result<Installation, Error> {
-    let row = sqlx::query!("SELECT installation_id, generation FROM installation")
+    let row = sqlx::query!("SELECT installation_id, generation, read_only FROM installation")
         .fetch_one(&mut **tx)
         .await?;
     Ok(Installation {
         installation_id: row.installation_id,
         generation: row.generation,
+        read_only: row.read_only,
     })
 }
 
@@ -55,6 +57,14 @@ pub(in crate::audit) async fn raise_generation(tx: &mut Tx) -> Result<i64, Error
     .fetch_one(&mut **tx)
     .await?;
     Ok(generation)
+}
+
+/// Who may, the database knows: serving roles may only begin it.
+pub(in crate::audit) async fn set_read_only(tx: &mut Tx, read_only: bool) -> Result<(), Error> {
+    sqlx::query!("UPDATE installation SET read_only = $1", read_only)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 pub(in crate::audit) async fn head(tx: &mut Tx) -> Result<Head, Error> {

@@ -14,10 +14,12 @@ mod profile;
 mod sse;
 mod target;
 mod token;
+mod tools;
 
 use clap::{Args, Subcommand};
 
 use super::Exit;
+use crate::config::Config;
 use http::Api;
 use output::{Format, Output};
 
@@ -61,6 +63,9 @@ pub enum Command {
     /// The registry of places: propose and confirm changes
     #[command(subcommand)]
     Target(target::Command),
+    /// What steps of a plan can do: tools, actions, arguments
+    #[command(subcommand)]
+    Tools(tools::Command),
     /// Stop every forward act of the installation
     Freeze(target::Freeze),
     /// Lift the freeze
@@ -71,15 +76,20 @@ pub enum Command {
 }
 
 /// Runs a client command.
-pub async fn run(common: &Common, command: Command) -> anyhow::Result<Exit> {
+pub async fn run(
+    common: &Common,
+    command: Command,
+    configured: &dyn Fn() -> anyhow::Result<Config>,
+) -> anyhow::Result<Exit> {
     let output = Output::new(common);
     match command {
-        Command::Token(command) => token::run(&output, command).await,
+        Command::Token(command) => token::run(&output, command, configured).await,
         Command::Plan(command) => plan::run(&Api::connect(common)?, &output, command).await,
         Command::Exec(command) => exec::run(&Api::connect(common)?, &output, command).await,
         Command::Evidence(command) => exec::evidence(&Api::connect(common)?, command).await,
         Command::Incident(command) => incident::run(&Api::connect(common)?, &output, command).await,
         Command::Target(command) => target::run(&Api::connect(common)?, &output, command).await,
+        Command::Tools(command) => tools::run(&Api::connect(common)?, &output, command).await,
         Command::Freeze(freeze) => target::freeze(&Api::connect(common)?, &output, true, freeze).await,
         Command::Unfreeze(freeze) => target::freeze(&Api::connect(common)?, &output, false, freeze).await,
     }

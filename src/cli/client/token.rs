@@ -7,11 +7,15 @@ use serde_json::json;
 use super::output::Output;
 use crate::{
     cli::{Exit, Failure},
-    config::resolve,
+    config::{Config, resolve},
     domain::{OpCtx, Role, SecretRef, TenantId, TokenId},
     gateway::identity::{self, Holder, NewToken},
+    roles::database,
     store::{Address, Db, DbRole},
 };
+
+/// Reads the configuration, when it is needed.
+pub(super) type Configured<'a> = &'a dyn Fn() -> anyhow::Result<Config>;
 
 /// Subcommands of `token`.
 #[derive(Debug, Subcommand)]
@@ -27,9 +31,9 @@ pub enum Command {
 /// Which database and which tenant.
 #[derive(Debug, Args)]
 pub struct Place {
-    /// The database: an address, or a reference to one (env:NAME, file:PATH)
+    /// The database: an address, or a reference to one (env:NAME, file:PATH). Default: the configured one
     #[arg(long, value_name = "REF", env = "CARAPULSE_DSN", hide_env_values = true)]
-    dsn: String,
+    dsn: Option<String>,
     /// The tenant
     #[arg(long, default_value = "default")]
     tenant: TenantId,
@@ -74,11 +78,15 @@ pub struct Revoke {
 }
 
 /// Runs a subcommand.
-pub(super) async fn run(output: &Output, command: Command) -> anyhow::Result<Exit> {
+pub(super) async fn run(
+    output: &Output,
+    command: Command,
+    configured: Configured<'_>,
+) -> anyhow::Result<Exit> {
     match command {
         Command::Create(create) => {
             let new = wanted(&create)?;
-            let (db, ctx) = open(&create.place).await?;
+            let (db, ctx) = open(&create.place, configured).await?;
             let mut tx = db.begin(&ctx.tenant).await?;
             identity::ensure_tenant(&mut tx, &ctx.tenant)
                 .await
@@ -89,7 +97,7 @@ pub(super) async fn run(output: &Output, command: Command) -> anyhow::Result<Exi
             output.show(&answer, |output| output.line(&text))?;
         }
         Command::List(place) => {
-            let (db, ctx) = open(&place).await?;
+            let (db, ctx) = open(&place, configured).await?;
             let mut tx = db.begin(&ctx.tenant).await?;
             let rows = serde_json::to_value(identity::list(&mut tx).await?)?;
             tx.commit().await?;
@@ -107,7 +115,7 @@ pub(super) async fn run(output: &Output, command: Command) -> anyhow::Result<Exi
             })?;
         }
         Command::Revoke(revoke) => {
-            let (db, ctx) = open(&revoke.place).await?;
+            let (db, ctx) = open(&revoke.place, configured).await?;
             let mut tx = db.begin(&ctx.tenant).await?;
             identity::revoke(&mut tx, &ctx, revoke.token_id)
                 .await
@@ -144,8 +152,18 @@ fn wanted(create: &Create) -> anyhow::Result<NewToken> {
     })
 }
 
-async fn open(place: &Place) -> anyhow::Result<(Db, OpCtx)> {
-    let text = match place.dsn.parse::<SecretRef>() {
+async fn open(place: &Place, configured: Configured<'_>) -> anyhow::Result<(Db, OpCtx)> {
+    let (address, role) = match &place.dsn {
+        Some(dsn) => given(dsn)?,
+        None => (configured_address(&configured()?)?, DbRole::Gateway),
+    };
+    let db = Db::open(&address, role, 1).await?;
+    let ctx = OpCtx::system("cli", place.tenant.clone());
+    Ok((db, ctx))
+}
+
+fn given(dsn: &str) -> anyhow::Result<(Address, DbRole)> {
+    let text = match dsn.parse::<SecretRef>() {
         Ok(reference) => {
             use secrecy::ExposeSecret as _;
             resolve(&reference)
@@ -153,7 +171,7 @@ async fn open(place: &Place) -> anyhow::Result<(Db, OpCtx)> {
                 .expose_secret()
                 .to_owned()
         }
-        Err(_) => place.dsn.clone(),
+        Err(_) => dsn.to_owned(),
     };
     let address: Address = text
         .parse()
@@ -164,9 +182,13 @@ async fn open(place: &Place) -> anyhow::Result<(Db, OpCtx)> {
     } else {
         DbRole::Gateway
     };
-    let db = Db::open(&address, role, 1).await?;
-    let ctx = OpCtx::system("cli", place.tenant.clone());
-    Ok((db, ctx))
+    Ok((address, role))
+}
+
+/// Where the gateway's own configuration is, as in its pod, it can be asked for the first token without a password.
+fn configured_address(config: &Config) -> anyhow::Result<Address> {
+    database::configured(config, &config.get()?, DbRole::Gateway)?
+        .ok_or_else(|| Failure::of(Exit::Usage, "no database is configured: name it by --dsn").into())
 }
 
 /// `90s`, `30m`, `12h`, `30d` as seconds.

@@ -3,11 +3,16 @@
 //! Always holds: what is there is kept; a key is made once. A file a way of running it: without one, a single
 //! configuration for one machine; with one, a folder a service, which holds what that service may know and nothing else.
 
+mod chart;
 mod compose;
 mod files;
 mod roles;
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
@@ -23,6 +28,8 @@ pub struct Init {
     /// How it will run; without it, on this machine
     #[arg(long = "for", value_name = "WAY", value_enum)]
     way: Option<Way>,
+    #[command(flatten)]
+    installation: chart::Installation,
 }
 
 /// A way of running it that needs files of its own.
@@ -30,6 +37,8 @@ pub struct Init {
 pub enum Way {
     /// Docker Compose: a folder a service, to be mounted into it
     Compose,
+    /// The Helm chart: a Secret a role, as manifests and as values
+    Chart,
 }
 
 pub(super) fn run(init: &Init) -> anyhow::Result<()> {
@@ -41,20 +50,54 @@ pub(super) fn run(init: &Init) -> anyhow::Result<()> {
     match init.way {
         None => one_machine(init),
         Some(Way::Compose) => compose::write(&init.folder, &secrets),
+        Some(Way::Chart) => chart::write(&init.folder, &secrets, &init.installation),
     }
 }
 
 fn one_machine(init: &Init) -> anyhow::Result<()> {
     let file = init.folder.join("carapulse.toml");
-    files::keep(&file, TEMPLATE, "names them")?;
+    let closed = closed_to_postgres(&init.folder)?;
+    files::keep(&file, &template(closed.is_none()), "names them")?;
+    if let Some(closed) = closed {
+        outln!(
+            "note: Postgres does not run as root, and its user cannot get through {}: data is kept in the default folder, \
+             see `carapulse --config {} config print`",
+            closed.display(),
+            file.display()
+        );
+    }
     outln!("next: carapulse --config {} serve", file.display());
     Ok(())
+}
+
+/// Everything in the one folder, where our own Postgres can work there.
+fn template(data_beside: bool) -> String {
+    let line = if data_beside {
+        "# The database, objects and all else that this machine keeps: a folder beside this file.\ndata_dir = \"data\""
+    } else {
+        "# data_dir = \"/var/lib/carapulse\""
+    };
+    TEMPLATE.replacen("# data_dir", line, 1)
+}
+
+/// The folder on the way that is closed to the user under whom root runs Postgres, if there is one.
+fn closed_to_postgres(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(None);
+    }
+    let whole = fs::canonicalize(folder)?;
+    for folder in whole.ancestors() {
+        if fs::metadata(folder)?.permissions().mode() & 0o001 == 0 {
+            return Ok(Some(folder.to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 const TEMPLATE: &str = r#"# Made by `carapulse init`. `carapulse config schema` describes every key; `carapulse config check` reads this file.
 # A secret is a reference: file:PATH (relative to this file) or env:NAME.
 
-# data_dir = "/var/lib/carapulse"
+# data_dir
 
 [database]
 # Without a url, carapulse runs its own Postgres in the data folder, and the passwords below are not used. With one,
@@ -108,6 +151,7 @@ mod tests {
         let init = Init {
             folder: folder.path().join("new"),
             way: None,
+            installation: chart::Installation::default(),
         };
         run(&init).unwrap();
         let file = init.folder.join("carapulse.toml");
@@ -124,6 +168,16 @@ mod tests {
             verifying_key(&router.approval_public_keys[0]).unwrap(),
             key.verifying_key()
         );
+
+        for beside in [true, false] {
+            fs::write(&file, template(beside)).unwrap();
+            let sources = Sources {
+                file: Some(file.clone()),
+                ..Sources::default()
+            };
+            let config = Config::load(&sources).unwrap();
+            assert_eq!(config.data_dir() == init.folder.join("data"), beside);
+        }
 
         fs::write(&file, "# mine").unwrap();
         run(&init).unwrap();

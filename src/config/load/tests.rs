@@ -139,3 +139,15 @@ fn the_defaults_are_valid_and_print_as_they_are_read() {
     let again = Config::load(&sources).unwrap().document().unwrap();
     assert_eq!(toml::to_string_pretty(&again).unwrap(), printed);
 }
+
+#[test]
+fn a_relative_data_folder_lies_beside_the_file_that_names_it() {
+    let (folder, mut sources) = with_file("data_dir = 'data'");
+    let config = Config::load(&sources).unwrap();
+    assert_eq!(config.data_dir(), folder.path().join("data"));
+    sources.set = vec!["data_dir=/elsewhere".to_owned()];
+    assert_eq!(
+        Config::load(&sources).unwrap().data_dir(),
+        Path::new("/elsewhere")
+    );
+}

@@ -380,6 +380,7 @@ fn target() -> Target {
             branch: "main".into(),
             path: "deploy".into(),
             write_credential: None,
+            ca_certificates: None,
         }),
         prometheus_url: Some("http://prometheus.example:9090".into()),
         kubernetes: Some(KubernetesPlace {

@@ -1,7 +1,14 @@
 //! What a target's texts may look like: they end up in argument vectors and addresses.
 
 use super::TargetSpec;
-use crate::gateway::problem::{Kind, Problem};
+use crate::{
+    domain::{OpCtx, Risk, Target, Tier},
+    gateway::problem::{Kind, Problem},
+    policy::{
+        ActionInput, ActionKind, ActorInput, BlastRadius, Engine, FlagsInput, Input, Phase, RiskInput,
+        TargetInput,
+    },
+};
 
 /// Checks every text of a target. All faults are named at once.
 pub(super) fn check(spec: &TargetSpec) -> Result<(), Problem> {
@@ -75,6 +82,43 @@ pub(super) fn check(spec: &TargetSpec) -> Result<(), Problem> {
                 .into_iter()
                 .fold(problem, |problem, (pointer, detail)| problem.at(pointer, detail)))
         }
+    }
+}
+
+/// Which environments there are is policy's to say: in one that it does not know it denies everything, reads included, so
+/// that the place would be of no use.
+pub(super) fn environment(ctx: &OpCtx, target: &Target, engine: &Engine) -> Result<(), Problem> {
+    let question = Input {
+        action: ActionInput {
+            name: "target.propose".to_owned(),
+            kind: ActionKind::Read,
+            phase: Phase::Plan,
+        },
+        actor: ActorInput::of(&ctx.actor, &ctx.tenant),
+        tenant: ctx.tenant.clone(),
+        target: TargetInput::of(target),
+        steps: Vec::new(),
+        step: None,
+        risk: RiskInput {
+            level: Risk::Read,
+            tier: Tier::Read,
+            targets: 1,
+            blast_radius: BlastRadius::Namespace,
+        },
+        flags: FlagsInput::default(),
+    };
+    let decision = engine.decide(&question);
+    let unknown = decision
+        .violations
+        .iter()
+        .find(|violation| violation.code == "environment_unknown");
+    match unknown {
+        Some(violation) => Err(Problem::new(
+            Kind::InvalidValue,
+            "policy knows no such environment; see `errors`",
+        )
+        .at("/context/environment", &violation.message)),
+        None => Ok(()),
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
     audit,
     domain::{ContextRef, GitPlace, KubernetesPlace, OpCtx, PersonId, Target, TargetMode, canonical},
     notify::{self, Notification},
+    policy::Engine,
     store::Tx,
 };
 
@@ -104,7 +105,7 @@ fn observe() -> TargetMode {
 }
 
 /// Proposes a new target or a change of one. A proposal that waited already is superseded.
-pub async fn propose(tx: &mut Tx, ctx: &OpCtx, spec: TargetSpec) -> Result<Change, Problem> {
+pub async fn propose(tx: &mut Tx, ctx: &OpCtx, spec: TargetSpec, engine: &Engine) -> Result<Change, Problem> {
     let person = person(ctx)?;
     check::check(&spec)?;
     let present = store::lock(tx, &spec.name).await?;
@@ -127,6 +128,7 @@ pub async fn propose(tx: &mut Tx, ctx: &OpCtx, spec: TargetSpec) -> Result<Chang
         kubernetes: spec.kubernetes,
         services: spec.services,
     };
+    check::environment(ctx, &target, engine)?;
     let doc = bytes(&target)?;
     store::update_superseded(tx, &target.name).await?;
     let proposed_at = tx.db_now().await?;

@@ -82,7 +82,8 @@ pub(in crate::gateway) async fn decide(
                     .at("/digest", "missing")
             };
             let seen = digest.ok_or_else(missing)?;
-            let granted = approval::grant(&mut tx, &ctx, plan_id, seen, note, &gateway.signing_key).await;
+            let granted =
+                approval::grant(&mut tx, &ctx, plan_id, seen, note, &gateway.signing_key.get()).await;
             granted.map(|granted| (granted.approval_id, "approved"))
         }
         Word::Denied => approval::deny(&mut tx, &ctx, plan_id, note)

@@ -13,4 +13,5 @@ pub(super) mod plans;
 mod proposing;
 mod store;
 pub(super) mod targets;
+pub(super) mod tools;
 pub(super) mod workflows;

@@ -301,7 +301,7 @@ async fn start(
         )
         .into());
     }
-    let approved = approval::consume(tx, ctx, id, &gateway.approval_keys).await?;
+    let approved = approval::consume(tx, ctx, id, &gateway.approval_keys.get()).await?;
     if token.is_some() && token != approved.approval_id() {
         let detail = "`approval_token` is not the approval that this plan has";
         return Err(Problem::new(Kind::ApprovalRefused, detail)

@@ -60,7 +60,7 @@ pub(in crate::gateway) async fn propose(
     body: Strict<TargetSpec>,
 ) -> Result<Response, Problem> {
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
-    let change = target::propose(&mut tx, &ctx, body.value).await?;
+    let change = target::propose(&mut tx, &ctx, body.value, &gateway.engine).await?;
     tx.commit().await?;
     let location = [(header::LOCATION, format!("/v1/targets/{}", change.name))];
     Ok((StatusCode::CREATED, location, Json(json!({"pending": change}))).into_response())

@@ -9,9 +9,9 @@ use std::{
 use super::{Account, Error, Settings, command, folder, io};
 
 /// The oldest major version that the schema works on.
-const OLDEST_MAJOR: u32 = 15;
+pub(super) const OLDEST_MAJOR: u32 = 15;
 /// What is fetched when nothing is installed and the data folder is new.
-const PINNED_MAJOR: u32 = 17;
+pub(super) const PINNED_MAJOR: u32 = 17;
 
 /// A folder with `postgres` and `initdb`.
 #[derive(Debug)]
@@ -65,8 +65,12 @@ pub(super) async fn find(
         let seen = if seen.is_empty() { "none".to_owned() } else { seen.join(", ") };
         Error::NoBinaries(format!(
             "Postgres {} is needed; installed: {seen}; and fetching it failed: {error}. Install it \
-             (for example `apt-get install postgresql`), name its folder in CARAPULSE_PG_BIN, or configure database.url",
+             (for example `apt-get install postgresql`), name its folder in CARAPULSE_PG_BIN, or configure database.url{}",
             major.map_or_else(|| format!("{OLDEST_MAJOR} or newer"), |major| major.to_string()),
+            match major {
+                Some(major) => format!("; where {major} is to be had once more, `carapulse db upgrade` ends that need"),
+                None => String::new(),
+            },
         ))
     })?;
     look(&bin, account).await.ok_or_else(|| {

@@ -13,6 +13,10 @@ pub struct Settings {
     pub folder: PathBuf,
     /// For tests: nothing is flushed to the disk, and the folder goes when the server does.
     pub temporary: bool,
+    /// The major of a new folder's data; none for the first usable one.
+    pub(super) major: Option<u32>,
+    /// Data of a major that is too old to serve is started all the same: to be upgraded.
+    pub(super) any_age: bool,
     progress: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -23,6 +27,8 @@ impl Settings {
         Self {
             folder: folder.into(),
             temporary: false,
+            major: None,
+            any_age: false,
             progress: Arc::new(|line| tracing::info!(target: "carapulse::store::embedded", "{line}")),
         }
     }
@@ -34,6 +40,29 @@ impl Settings {
         Self {
             temporary: true,
             ..Self::lasting(std::env::temp_dir().join(name))
+        }
+    }
+
+    /// New data is of this major.
+    #[must_use]
+    pub fn of_major(self, major: u32) -> Self {
+        Self {
+            major: Some(major),
+            ..self
+        }
+    }
+
+    pub(super) fn of_any_age(self) -> Self {
+        Self {
+            any_age: true,
+            ..self
+        }
+    }
+
+    pub(super) fn in_folder(self, folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            ..self
         }
     }
 

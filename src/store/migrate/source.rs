@@ -36,7 +36,8 @@ pub const fn builtin() -> &'static [Source] {
         "V5__plans_and_approvals",
         "V6__executions",
         "V7__what_a_part_may_say",
-        "V8__faces",
+        "V8__restore",
+        "V9__faces",
     ]
 }
 

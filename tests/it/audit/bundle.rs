@@ -24,6 +24,9 @@ use super::{Log, ctx, record, tenant};
 /// The gateway's approval key in these tests.
 const APPROVAL_KEY: [u8; 32] = [21; 32];
 
+/// What the log has of an approval.
+type Told = (&'static str, ApprovalId);
+
 /// Makes a case's story inconsistent; the person is the plan's requester.
 type Bend = fn(&mut Case, PersonId);
 
@@ -33,7 +36,7 @@ pub(super) struct Case {
     approver: PersonId,
     approval_id: ApprovalId,
     /// What the log has of approvals between the grant and the end, and whether the execution had begun by then.
-    between: Vec<(&'static str, ApprovalId)>,
+    between: Vec<Told>,
     status: &'static str,
     journal: Vec<JournalEvent>,
     attempt: Value,
@@ -343,7 +346,7 @@ async fn an_exporter_that_tells_an_inconsistent_story_is_found_out() {
 #[tokio::test]
 async fn invariant_2_an_approval_that_was_taken_back_before_the_start_fails_the_bundle() {
     let (mine, other): (ApprovalId, ApprovalId) = (ctx().id(), ctx().id());
-    let cases: [(&[(&'static str, ApprovalId)], &[&str]); 6] = [
+    let cases: [(&[Told], &[&str]); 6] = [
         (
             &[("approval.revoke", mine), ("execution.create", mine)],
             &["not_revoked"],

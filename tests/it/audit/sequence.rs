@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use carapulse::{
-    audit::{self, Error, Event, merkle, restore, sequencer},
-    store::DbRole,
+    audit::{
+        self, Error, Event, Sequencer, merkle, note::VerifierKey, restore, sequencer, verify::verify_log,
+    },
+    store::{DbRole, ObjectStore},
 };
+use ed25519_dalek::SigningKey;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -205,12 +208,24 @@ async fn a_published_checkpoint_ahead_of_the_log_stops_it_until_a_person_acknowl
     );
     assert!(error.to_string().contains("carapulse restore acknowledge"));
     let owner = log.db.as_role(DbRole::Owner).await;
-    assert_eq!(
-        restore::acknowledge(&owner, &ctx(), "restored from Monday's dump")
-            .await
-            .unwrap(),
-        2
+    let standing = async || restore::standing(&owner).await.unwrap();
+    assert!(
+        standing().await.read_only,
+        "found ahead: nothing is written any more"
     );
+    let lift = log.gateway.begin_global().await.unwrap();
+    refused_to_lift(lift).await;
+    assert_eq!(restore::begin_generation(&owner).await.unwrap(), 2);
+    assert!(standing().await.read_only);
+    restore::acknowledge(
+        &owner,
+        &ctx(),
+        2,
+        json!({"reason": "restored from Monday's dump"}),
+    )
+    .await
+    .unwrap();
+    assert!(!standing().await.read_only);
     log.sequencer.check_published().await.unwrap();
     log.sequence().await;
     let mut tx = log.gateway.begin(&tenant()).await.unwrap();
@@ -221,6 +236,15 @@ async fn a_published_checkpoint_ahead_of_the_log_stops_it_until_a_person_acknowl
         b"a checkpoint of a later day",
         "write-once"
     );
+}
+
+/// A serving role may begin read-only, and not end it.
+async fn refused_to_lift(mut tx: carapulse::store::Tx) {
+    let lifted = sqlx::query("UPDATE installation SET read_only = false")
+        .execute(&mut *tx)
+        .await;
+    let error = lifted.unwrap_err().to_string();
+    assert!(error.contains("carapulse restore acknowledge"), "{error}");
 }
 
 #[tokio::test]
@@ -242,4 +266,24 @@ async fn an_event_of_another_tenant_than_its_transaction_is_refused() {
     let mut tx = log.gateway.begin_global().await.unwrap();
     let refused = audit::record(&mut tx, &ctx(), Event::new("x", json!({}))).await;
     assert!(matches!(refused, Err(Error::Tenant)));
+}
+
+#[tokio::test]
+async fn a_log_goes_on_under_another_key_and_is_proven_with_both() {
+    let mut log = Log::new().await;
+    log.record(2).await;
+    log.sequence().await;
+    let first = log.sequencer.verifier().clone();
+    let key = SigningKey::from_bytes(&[43; 32]);
+    let objects = ObjectStore::folder(log.folder.path()).unwrap();
+    log.sequencer = Sequencer::new(log.all.clone(), key, objects).await.unwrap();
+    log.sequencer.check_published().await.unwrap();
+    log.record(2).await;
+    log.sequence().await;
+    let second = log.sequencer.verifier().clone();
+    let fault = async |keys: &[VerifierKey]| verify_log(&log.gateway, keys, &[]).await.unwrap().fault;
+    assert_eq!(fault(&[first.clone(), second.clone()]).await, None);
+    for alone in [first, second] {
+        assert_eq!(fault(&[alone]).await.unwrap().code, "checkpoint");
+    }
 }

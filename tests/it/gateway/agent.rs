@@ -28,8 +28,8 @@ async fn a_signed_command_asks_once_and_an_unsigned_one_never() {
     let secret = SecretString::from("shared".to_owned());
     let settings = Settings {
         gateway_url: world.url.clone(),
-        token: token.into(),
-        signing_secret: secret.clone(),
+        token: SecretString::from(token).into(),
+        signing_secret: secret.clone().into(),
         default_target: Some("shop".to_owned()),
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

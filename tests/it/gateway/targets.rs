@@ -105,3 +105,51 @@ async fn a_freeze_is_said_audited_and_lifted() {
         2
     );
 }
+
+#[tokio::test]
+async fn an_environment_that_policy_does_not_know_is_refused_when_the_place_is_proposed() {
+    let world = World::new().await;
+    let ada = world.token("ada", Role::Admin).await;
+    let propose = |environment: &str| {
+        let spec = json!({"name": "shop", "context": {"environment": environment}});
+        world.post("/v1/targets", &ada, &spec)
+    };
+    let (status, refused) = answer(propose("moon")).await;
+    assert_eq!(
+        (status, &refused["type"]),
+        (422, &json!("urn:carapulse:problem:invalid_value"))
+    );
+    assert_eq!(refused["errors"][0]["pointer"], "/context/environment");
+    let known = refused["errors"][0]["detail"].as_str().unwrap();
+    assert!(known.contains("local, dev, staging or prod"), "{known}");
+    for known in ["dev", "Production"] {
+        assert_eq!(answer(propose(known)).await.0, 201, "{known}");
+    }
+}
+
+#[tokio::test]
+async fn the_catalogue_is_listed_with_what_an_approval_covers() {
+    let world = World::new().await;
+    let viewer = world.token("vera", Role::Viewer).await;
+    let (status, list) = answer(world.get("/v1/tools", &viewer)).await;
+    assert_eq!(status, 200);
+    let tools = list["data"].as_array().unwrap();
+    let named: Vec<_> = tools.iter().map(|tool| tool["tool"].as_str().unwrap()).collect();
+    assert!(named.contains(&"kubectl") && named.contains(&"git"), "{named:?}");
+    let (_, one) = answer(world.get("/v1/tools/kubectl", &viewer)).await;
+    let actions = one["tool"]["actions"].as_array().unwrap();
+    let scale = actions.iter().find(|action| action["action"] == "scale").unwrap();
+    assert_eq!(
+        (&scale["class"], &scale["reversible"]),
+        (&json!("write"), &json!(true))
+    );
+    assert!(
+        scale["arguments"]["properties"]["replicas"].is_object(),
+        "{scale}"
+    );
+    for key in ["risk", "effect", "guard", "digest"] {
+        assert!(scale[key].is_string(), "{key}: {scale}");
+    }
+    let none = world.get("/v1/tools/rm", &viewer).send().await.unwrap();
+    assert_eq!(problem(none).await, (404, "not_found".to_owned()));
+}

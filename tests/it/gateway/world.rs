@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use carapulse::{
     domain::{
-        Actor, KubernetesPlace, OpCtx, Role, SecretRef, Target, TargetMode, TenantId, canonical, plan::Args,
+        Actor, KubernetesPlace, OpCtx, Role, SecretRef, Target, TargetMode, TenantId, WriteGate, canonical,
+        plan::Args,
     },
     gateway::{
         self, Gateway, Parts,
@@ -82,8 +83,9 @@ impl World {
             catalog: Arc::new(Catalog::builtin()),
             engine: Arc::new(Engine::from_bundle(&Bundle::builtin()).unwrap()),
             reads: Arc::new(|_| Box::new(Reader)),
-            approval_keys: ApprovalKeys::new([signing_key.verifying_key()]),
-            signing_key,
+            approval_keys: ApprovalKeys::new([signing_key.verifying_key()]).into(),
+            signing_key: signing_key.into(),
+            gate: WriteGate::default(),
             cursors: CursorKey::derive(b"test"),
             stop: stop.clone(),
         });

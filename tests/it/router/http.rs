@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use carapulse::{
     domain::{
+        Rotating,
         plan::Args,
         run::{AttemptStatus, Direction, ProbeReport},
     },
@@ -34,6 +35,19 @@ async fn the_role_s_http_face_takes_only_names_and_only_with_the_token() {
     let serving = serve(listener, routes);
     let client = Client::remote(base.parse().expect("URL"), SecretString::from(TOKEN)).expect("client");
     let target = world.it.target.target_id;
+    // The caller's token has been rotated already: where the router does not know the new one, it shows the old one.
+    let rotated = Rotating::new(SecretString::from(TOKEN));
+    rotated.replace(SecretString::from("the-next-token"));
+    let ahead = Client::remote(base.parse().expect("URL"), rotated).expect("client");
+    let read = ahead
+        .read(&world.it.ctx, target, "git", "head", &Args::new())
+        .await;
+    assert_eq!(read.expect("head").value[0]["commit"], json!(world.bad));
+    let stranger = Client::remote(base.parse().expect("URL"), SecretString::from("x")).expect("client");
+    let read = stranger
+        .read(&world.it.ctx, target, "git", "head", &Args::new())
+        .await;
+    assert!(matches!(read, Err(ReadError::Unavailable(_))), "{read:?}");
     let head = client
         .read(&world.it.ctx, target, "git", "head", &Args::new())
         .await

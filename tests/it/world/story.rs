@@ -43,6 +43,20 @@ impl Story {
         Self { bare, bad_commit }
     }
 
+    /// The same mistake once more, as a new commit on top.
+    pub(crate) fn break_again(&mut self, dir: &Path) {
+        let work = dir.join("work");
+        let bare = self.bare.display().to_string();
+        git(&work, &["pull", "--quiet", "--ff-only", &bare, "main"]);
+        std::fs::write(work.join(MANIFEST), manifest("0")).unwrap();
+        git(
+            &work,
+            &["commit", "--quiet", "--all", "--message", "Tune the pool again"],
+        );
+        git(&work, &["push", "--quiet", &bare, "HEAD:main"]);
+        self.bad_commit = git(&work, &["rev-parse", "HEAD"]).trim().to_owned();
+    }
+
     /// Folder of the bare repository.
     pub(crate) fn path(&self) -> &Path {
         &self.bare

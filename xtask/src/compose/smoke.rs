@@ -56,6 +56,27 @@ fn gateway_of(project: &Project, network: &str) -> Result<String> {
         .to_owned())
 }
 
+/// How a job ended.
+fn until_ended(project: &Project, service: &str) -> Result<String> {
+    let ask = [
+        "--profile",
+        "simulation",
+        "ps",
+        "--all",
+        "--format",
+        "{{.Status}}",
+        service,
+    ];
+    for _ in 0..120 {
+        let status = capture(project.compose().args(ask))?;
+        if status.starts_with("Exited") {
+            return Ok(status);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    bail!("{service} does not end")
+}
+
 /// Prometheus scrapes the roles, and has the rules.
 fn measured(project: &Project) -> Result<()> {
     let up = [
@@ -98,16 +119,24 @@ fn simulated(project: &Project) -> Result<()> {
         "localstack",
     ];
     capture(project.compose().args(up))?;
-    let run = [
+    let up = [
         "--profile",
         "simulation",
-        "run",
-        "--rm",
-        "--no-TTY",
+        "up",
+        "--detach",
         "--no-deps",
         "localstack-init",
     ];
-    let said = capture(project.compose().args(run))?;
+    capture(project.compose().args(up))?;
+    let status = until_ended(project, "localstack-init")?;
+    let said = capture(
+        project
+            .compose()
+            .args(["--profile", "simulation", "logs", "localstack-init"]),
+    )?;
+    if !status.contains("(0)") {
+        bail!("localstack-init: {status}\n{said}");
+    }
     for bucket in ["carapulse-artifacts", "carapulse-evidence"] {
         if !said.contains(bucket) {
             bail!("{bucket} was not made: {said}");

@@ -91,7 +91,10 @@ fn raise_floor(floor: f64, measured: f64) -> Result<()> {
 }
 
 fn with_floor(text: &str, floor: f64) -> String {
-    let lines = text.lines().map(|line| match line.split_once('=') {
+    let kept = text
+        .lines()
+        .filter(|line| !line.starts_with("# Not measured yet"));
+    let lines = kept.map(|line| match line.split_once('=') {
         Some(("lines_percent ", _)) => format!("lines_percent = {floor:.1}\n"),
         _ => format!("{line}\n"),
     });
@@ -118,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_raised_floor_keeps_the_file_s_words() {
-        let text = "# why\nlines_percent = 80.0\n";
+        let text = "# why\n# Not measured yet: x\nlines_percent = 80.0\n";
         assert_eq!(with_floor(text, 84.3), "# why\nlines_percent = 84.3\n");
     }
 }

@@ -18,7 +18,7 @@ mod lint;
 mod manifest;
 mod pin;
 mod podman;
-mod postgres;
+pub mod postgres;
 mod reproduce;
 mod size;
 
@@ -30,7 +30,8 @@ use crate::cli::ImagesCommand;
 use crate::report::{capture, say, step};
 use crate::workspace;
 pub use dockerfile::Dockerfile;
-use engine::{Build, Engine};
+use engine::Build;
+pub use engine::Engine;
 use manifest::Manifest;
 
 /// Runs `xtask images …`; with no command: build all, then check all. `packages_only`: this machine reaches package

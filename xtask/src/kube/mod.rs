@@ -89,15 +89,25 @@ impl Session {
     /// Starts a command that knows the cluster: `KUBECONFIG`, `CARAPULSE_TEST_KUBECONFIG` and
     /// `CARAPULSE_TEST_KUBECTL` are set, and that kubectl is the first on PATH.
     pub fn spawn(&self, command: &mut Command) -> Result<Child> {
-        command
-            .env("KUBECONFIG", &self.kubeconfig)
-            .env("CARAPULSE_TEST_KUBECONFIG", &self.kubeconfig);
-        command
-            .env("CARAPULSE_TEST_KUBECTL", &self.kubectl)
-            .env("PATH", path_with(&self.kubectl)?);
+        self.prepare(command)?;
         command
             .spawn()
             .with_context(|| format!("cannot start {}", command.get_program().to_string_lossy()))
+    }
+
+    /// What [`Self::spawn`] sets, on a command that the caller starts.
+    pub fn prepare(&self, command: &mut Command) -> Result<()> {
+        command
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("CARAPULSE_TEST_KUBECONFIG", &self.kubeconfig)
+            .env("CARAPULSE_TEST_KUBECTL", &self.kubectl)
+            .env("PATH", path_with(&self.kubectl)?);
+        Ok(())
+    }
+
+    /// Whether somebody wants this process to end.
+    pub fn interrupted(&self) -> bool {
+        self.interrupt.seen().is_some()
     }
 
     /// Waits for the command; a signal to this process goes on to it.

@@ -35,6 +35,17 @@ pub fn build(tool: &Tool, stage: &Path, scratch: &Path) -> Result<()> {
     }
 }
 
+/// The text of one file of a published module. The module is downloaded into `scratch`, which the caller removes.
+pub fn module_file(module: &str, version: &str, path: &str, scratch: &Path) -> Result<String> {
+    let wanted = format!("{module}@v{version}");
+    let modules = scratch.join("modules");
+    let mut command = Go::new(scratch)?.command();
+    // Otherwise the module's files are read-only, and the folder cannot be removed again.
+    command.env("GOMODCACHE", &modules).env("GOFLAGS", "-modcacherw");
+    capture(command.args(["mod", "download", &wanted]))?;
+    fs::read_to_string(modules.join(&wanted).join(path)).with_context(|| format!("{wanted} has no {path}"))
+}
+
 struct Go<'a> {
     scratch: &'a Path,
     proxy: String,

@@ -72,6 +72,17 @@ pub fn fetch(names: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// The text of one file of a published Go module.
+pub fn module_file(module: &str, version: &str, path: &str) -> Result<String> {
+    let name = format!(
+        ".scratch-{}-{version}-{}",
+        module.replace('/', "-"),
+        std::process::id()
+    );
+    let scratch = Removed::new(Cache::open()?.0.join(name))?;
+    golang::module_file(module, version, path, &scratch.0)
+}
+
 /// The folder of a Go tool's module, as published; the module cache has it after the tool was built.
 pub fn module_folder(name: &str) -> Result<PathBuf> {
     let tools = manifest::load()?;

@@ -65,33 +65,13 @@ fn link_programs(tool: &Tool, home: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tools::manifest::{Binary, Kind};
 
     fn tool(hashes: &[&str]) -> Tool {
-        let binary = Binary {
-            name: "linter".to_owned(),
-            also: Vec::new(),
-            package: None,
-            probe: Vec::new(),
-        };
-        Tool {
-            name: "linter".to_owned(),
-            version: "1.2.3".to_owned(),
-            kind: Kind::Pip,
-            why: String::new(),
-            binaries: vec![binary],
-            module: None,
-            package: Some("linter-cli".to_owned()),
-            hashes: hashes.iter().map(|hash| (*hash).to_owned()).collect(),
-            on_demand: true,
-            services: Vec::new(),
-            path_min: None,
-            ldflags: Vec::new(),
-            replace: Vec::new(),
-            replace_prefix: String::new(),
-            replace_version: String::new(),
-            assemble: None,
-        }
+        let row = format!(
+            "name='linter'\nversion='1.2.3'\nkind='pip'\npackage='linter-cli'\nwhy='w'\nhashes={hashes:?}\n\
+             binaries=[{{ name='linter', probe=[] }}]\n"
+        );
+        toml::from_str(&row).expect("a row")
     }
 
     #[test]
