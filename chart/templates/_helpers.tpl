@@ -78,7 +78,7 @@ with `extra` are joined.
 {{- $values := .root.Values -}}
 {{- $own := get $values (include "carapulse.row" . | fromYaml).key | default dict -}}
 {{- $all := dict -}}
-{{- range $key := list "affinity" "automountServiceAccountToken" "autoscaling" "containerSecurityContext" "dnsConfig" "extraEnv" "extraEnvFrom" "extraVolumeMounts" "extraVolumes" "imagePullSecrets" "lifecycle" "livenessProbe" "nodeSelector" "pdb" "podAnnotations" "podLabels" "podSecurityContext" "priorityClassName" "readinessProbe" "revisionHistoryLimit" "runtimeClassName" "startupProbe" "strategy" "terminationGracePeriodSeconds" "tmp" "tolerations" "topologySpreadConstraints" -}}
+{{- range $key := list "affinity" "automountServiceAccountToken" "autoscaling" "containerSecurityContext" "dnsConfig" "extraContainers" "extraEnv" "extraEnvFrom" "extraInitContainers" "extraVolumeMounts" "extraVolumes" "imagePullSecrets" "lifecycle" "livenessProbe" "nodeSelector" "pdb" "podAnnotations" "podLabels" "podSecurityContext" "priorityClassName" "readinessProbe" "revisionHistoryLimit" "runtimeClassName" "startupProbe" "strategy" "terminationGracePeriodSeconds" "tmp" "tolerations" "topologySpreadConstraints" -}}
 {{- if hasKey $values $key -}}
 {{- $_ := set $all $key (deepCopy (get $values $key)) -}}
 {{- end -}}

@@ -89,6 +89,10 @@ topologySpreadConstraints:
   - {{- toYaml $constraint | nindent 4 }}
   {{- end }}
 {{- end }}
+{{- with $settings.extraInitContainers }}
+initContainers:
+  {{- tpl (toYaml .) $root | nindent 2 }}
+{{- end }}
 containers:
   - name: {{ .role }}
     image: {{ include "carapulse.image" (dict "root" $root "image" $settings.image) }}
@@ -161,6 +165,9 @@ containers:
       {{- with $settings.extraVolumeMounts }}
       {{- tpl (toYaml .) $root | nindent 6 }}
       {{- end }}
+  {{- with $settings.extraContainers }}
+  {{- tpl (toYaml .) $root | nindent 2 }}
+  {{- end }}
 volumes:
   # One directory, without subPath: a changed Secret reaches the running pod.
   - name: config

@@ -107,7 +107,7 @@ fn objects(places: &Places<'_>) -> String {
 
 fn gateway(places: &Places<'_>) -> String {
     format!(
-        "{}{}{}{}\n[gateway]\nhttp_addr = \":8080\"\napproval_key = \"file:secrets/approval_key\"\n\
+        "{}{}{}{}\n[gateway]\nhttp_addr = \":8080\"\ncanvas_addr = \":8082\"\napproval_key = \"file:secrets/approval_key\"\n\
          \n[tool_router]\nbase_url = \"{}\"\nauth_token = \"file:secrets/router_token\"\n\
          approval_public_keys = [\"file:secrets/approval_key.pub\"]\n",
         database(places),

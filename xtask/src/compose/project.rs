@@ -1,6 +1,6 @@
 //! One Compose project on this machine: its folder of keys and secrets, its engine, and `docker compose` for it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -25,6 +25,8 @@ pub struct Project {
     registry: String,
     tag: String,
     ports: Vec<(&'static str, u16)>,
+    /// Held for as long as this lives: two runs would take each other's containers down.
+    _lock: File,
 }
 
 impl Project {
@@ -32,6 +34,10 @@ impl Project {
     pub fn named(name: &str, registry: &str, tag: &str) -> Result<Self> {
         let folder = cache_root()?.join("compose").join(name);
         fs::create_dir_all(&folder)?;
+        let lock = File::create(folder.with_extension("lock"))?;
+        if lock.try_lock().is_err() {
+            bail!("another run uses the project {name}");
+        }
         Ok(Self {
             engine: Engine::find(&folder, name)?,
             name: name.to_owned(),
@@ -39,6 +45,7 @@ impl Project {
             registry: registry.to_owned(),
             tag: tag.to_owned(),
             ports: Vec::new(),
+            _lock: lock,
         })
     }
 
@@ -171,7 +178,7 @@ impl Project {
     }
 
     fn need_roles(&self) -> Result<()> {
-        for role in ["gateway", "tool-router", "orchestrator", "sandbox"] {
+        for role in ["gateway", "tool-router", "orchestrator", "agent", "sandbox"] {
             let image = self.image(role);
             if !self.engine.has_image(&image) {
                 bail!("{image} is not there: `cargo xtask images build` makes it");

@@ -34,6 +34,10 @@ fn play_it(project: &Project) -> Result<()> {
         play::run(project, cluster, address)?;
         step("who reaches whom", || network::try_all(project, address))
     })?;
+    step("profile chatops: the agent", || {
+        let up = ["--profile", "chatops", "up", "--detach", "--wait", "agent"];
+        capture(project.compose().args(up)).map(drop)
+    })?;
     step("profile observability: Prometheus", || measured(project))?;
     step("profile simulation: LocalStack's stand-in", || simulated(project))?;
     if project.engine.is_podman() {
@@ -88,9 +92,9 @@ fn measured(project: &Project) -> Result<()> {
         "prometheus",
     ];
     capture(project.compose().args(up))?;
-    // The agent is not up, and looked for by its name only; the sandbox is not scraped.
-    ask_until(project, "count(up{job=~\"carapulse-.*\"} == 1)", "3")?;
-    ask_until(project, "count(carapulse_roles_build_info)", "3")?;
+    // Every role but the sandbox, which nobody but the tool-router reaches.
+    ask_until(project, "count(up{job=~\"carapulse-.*\"} == 1)", "4")?;
+    ask_until(project, "count(carapulse_roles_build_info)", "4")?;
     ask_until(project, "count(up{job=~\"opa|temporal\"} == 1)", "2")
 }
 

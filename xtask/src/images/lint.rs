@@ -29,6 +29,19 @@ pub fn findings(file: &Dockerfile, manifest: &Manifest, rust: &str) -> Vec<Strin
     found
 }
 
+/// Patterns of `.dockerignore` that could leave out a part of the sources: all that are not anchored at the root, but for
+/// documents there and the tests' snapshots. A module may be called `target`.
+pub fn ignored(text: &str) -> Vec<String> {
+    let harmless =
+        |line: &str| line.starts_with('/') || ["*.md", "**/*.snap", "**/*.snap.new"].contains(&line);
+    let lines = text.lines().map(str::trim);
+    let patterns = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let loose = patterns.filter(|line| !harmless(line));
+    loose
+        .map(|line| format!(".dockerignore: `{line}` could leave out sources: begin it with /"))
+        .collect()
+}
+
 /// The Rust that `rust-toolchain.toml` names.
 pub fn rust_channel() -> Result<String> {
     #[derive(Deserialize)]
@@ -146,6 +159,15 @@ mod tests {
         assert!(!found.contains("HELM_VERSION"), "{found}");
         let other = findings(&Dockerfile::parse(text), &manifest, "1.96.0").join("\n");
         assert!(other.contains("rust-toolchain.toml says 1.96.0"), "{other}");
+    }
+
+    #[test]
+    fn what_could_leave_out_sources_is_found() {
+        assert_eq!(ignored("# **/x\n/target\n*.md\n**/*.snap\n"), [String::new(); 0]);
+        let found = ignored("**/target\n!/src\n");
+        assert_eq!(found.len(), 2, "{found:?}");
+        let own = std::fs::read_to_string(workspace::path(".dockerignore")).expect("there");
+        assert_eq!(ignored(&own), [String::new(); 0]);
     }
 
     #[test]

@@ -67,7 +67,10 @@ fn tag(name: &str) -> String {
 
 fn linted() -> Result<Dockerfile> {
     let file = Dockerfile::read()?;
-    let findings = lint::findings(&file, &manifest::load()?, &lint::rust_channel()?);
+    let mut findings = lint::findings(&file, &manifest::load()?, &lint::rust_channel()?);
+    findings.extend(lint::ignored(&std::fs::read_to_string(workspace::path(
+        ".dockerignore",
+    ))?));
     if !findings.is_empty() {
         bail!(
             "the Dockerfile is not as it must be:\n  {}",

@@ -34,7 +34,7 @@ pub fn run(on: &OnCluster<'_>) -> Result<()> {
         on.wait_for(&format!("the budget of the {role}"), || {
             Ok(
                 on.get("poddisruptionbudget", NAMESPACE, &name)?["status"]["disruptionsAllowed"]
-                    == Value::from(spare),
+                    == spare,
             )
         })?;
     }
