@@ -32,10 +32,7 @@ pub fn run(on: &OnCluster<'_>) -> Result<()> {
     for (role, spare) in [("gateway", 1), ("tool-router", 1), ("orchestrator", 1)] {
         let name = format!("carapulse-{role}");
         on.wait_for(&format!("the budget of the {role}"), || {
-            Ok(
-                on.get("poddisruptionbudget", NAMESPACE, &name)?["status"]["disruptionsAllowed"]
-                    == spare,
-            )
+            Ok(on.get("poddisruptionbudget", NAMESPACE, &name)?["status"]["disruptionsAllowed"] == spare)
         })?;
     }
     on.kubectl(&["cordon", "--selector", "kubernetes.io/os=linux"])?;
