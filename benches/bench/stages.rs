@@ -57,12 +57,12 @@ pub async fn plans(
         async move {
             let checked = world.check(vec![scale()]).await?;
             let mut tx = db.begin(&world.operator.tenant).await?;
-            let id = plans::insert(&mut tx, &world.operator, &checked).await?;
-            approval::request(&mut tx, &world.operator, &checked).await?;
+            let stored = plans::insert(&mut tx, &world.operator, &checked).await?;
+            approval::request(&mut tx, &world.operator, &checked, stored.created_at).await?;
             tx.commit().await?;
             made.lock()
                 .unwrap_or_else(std::sync::PoisonError::into_inner)
-                .push(id);
+                .push(stored.plan_id);
             Ok(())
         }
     })
@@ -86,7 +86,8 @@ pub async fn plans(
         async move {
             let mut tx = db.begin(&tenant).await?;
             plans::get(&mut tx, id).await?;
-            Ok(tx.commit().await?)
+            tx.finish_read();
+            Ok(())
         }
     })
     .await?;
@@ -128,7 +129,8 @@ pub async fn plan_pages(
             async move {
                 let mut tx = db.begin(&"default".parse()?).await?;
                 plans::list(&mut tx, &filter).await?;
-                Ok(tx.commit().await?)
+                tx.finish_read();
+                Ok(())
             }
         })
         .await?;

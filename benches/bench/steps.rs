@@ -107,7 +107,7 @@ async fn execute(world: &World, database: &Database, folder: &Folder) -> anyhow:
     let checked = world.check(steps.collect()).await?;
     let ctx = &world.operator;
     let mut tx = gateway.begin(&ctx.tenant).await?;
-    let plan_id = plans::insert(&mut tx, ctx, &checked).await?;
+    let plan_id = plans::insert(&mut tx, ctx, &checked).await?.plan_id;
     let approved = approval::consume(&mut tx, ctx, plan_id, &keys()).await?;
     let id = execution::start(&mut tx, ctx, &approved).await?;
     tx.commit().await?;

@@ -1,19 +1,26 @@
 //! Asking for an approval, and what nobody answered in time.
 
-use serde_json::json;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Value, json};
 
-use super::{ApprovalStatus, Error, Refused, store};
+use super::{Approval, ApprovalStatus, Error, Refused, store};
 use crate::{
     audit,
-    domain::{ApprovalId, OpCtx, Tier},
+    domain::{ApprovalId, OpCtx, Tier, plan::PlanDoc},
     notify::{self, Notification},
     plan::{Checked, PlanStatus, store as plans},
-    store::{Error as StoreError, Tx, job},
+    store::{Error as StoreError, Tx},
 };
 
-/// Asks people to approve a plan that was inserted in this transaction or before. Older plans of the same incident, and their
-/// approvals, are closed: the newest proposal is the one to decide on.
-pub async fn request(tx: &mut Tx, ctx: &OpCtx, checked: &Checked) -> Result<ApprovalId, Error> {
+/// Asks people to approve a plan that was inserted in this transaction or before. `at` is database time: when it was stored,
+/// which [`plans::insert`] answers, or now. Older plans of the same incident, and their approvals, are closed: the newest proposal
+/// is the one to decide on. Answers the request as it is stored.
+pub async fn request(
+    tx: &mut Tx,
+    ctx: &OpCtx,
+    checked: &Checked,
+    at: DateTime<Utc>,
+) -> Result<Approval, Error> {
     let doc = checked.doc();
     if doc.tier == Tier::Read || doc.writes().next().is_none() {
         let message = "a plan that only reads needs no approval";
@@ -28,36 +35,50 @@ pub async fn request(tx: &mut Tx, ctx: &OpCtx, checked: &Checked) -> Result<Appr
         store::close_superseded(tx, incident, &ctx.actor.name).await?;
     }
     let ttl_secs = i64::from(doc.constraints.approval_ttl_secs);
-    let approval_id: ApprovalId = ctx.id();
-    let expires_at = store::insert(tx, approval_id, doc, checked.digest(), ttl_secs).await?;
+    let approval = Approval {
+        approval_id: ctx.id(),
+        plan_id: doc.plan_id,
+        digest: checked.digest(),
+        tier: doc.tier,
+        status: ApprovalStatus::Pending,
+        requested_at: at,
+        expires_at: at + TimeDelta::seconds(ttl_secs),
+        expired: false,
+        decided_at: None,
+        decided_by: None,
+        note: None,
+    };
     let details = json!({
-        "approval_id": approval_id,
-        "digest": checked.digest(),
-        "tier": doc.tier,
-        "expires_at": expires_at.to_rfc3339(),
+        "approval_id": approval.approval_id,
+        "digest": approval.digest,
+        "tier": approval.tier,
+        "expires_at": approval.expires_at.to_rfc3339(),
     });
     let event = audit::Event::new("approval.request", details.clone())
         .decision(audit::Decision::RequireApproval)
-        .subject(approval_id.uuid())
+        .subject(approval.approval_id.uuid())
         .plan(doc.plan_id);
-    audit::record(tx, ctx, event).await?;
+    let event = audit::row(tx, ctx, &event)?;
+    let message = notify::row(ctx, requested(doc, approval.approval_id, details))?;
     // A job of its own: one row for all requests of a tenant would be a lock that every request waits for.
-    let subject = Some(approval_id.uuid());
-    job::enqueue(tx, EXPIRY_JOB, &doc.tenant_id, subject, ttl_secs + 1).await?;
+    store::insert(tx, &approval, event, message, ttl_secs + 1).await?;
+    Ok(approval)
+}
+
+/// The message to those who may decide.
+fn requested(doc: &PlanDoc, approval_id: ApprovalId, details: Value) -> Notification {
     let mut body = details;
     body["plan_id"] = json!(doc.plan_id);
     body["summary"] = json!(doc.summary);
     body["target"] = json!(doc.target.name);
     body["risk"] = json!(doc.risk);
-    let notification = Notification {
+    Notification {
         kind: notify::Kind::ApprovalRequested,
         severity: notify::Severity::Info,
         subject: format!("Approval requested: {}", doc.summary),
         body,
         dedupe_key: format!("approval_requested:{approval_id}"),
-    };
-    notify::send(tx, ctx, notification).await?;
-    Ok(approval_id)
+    }
 }
 
 /// Kind of the job that calls [`expire_due`]; one a request, due when that expires.

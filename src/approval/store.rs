@@ -7,7 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    domain::{ApprovalId, Digest, IdentityId, IncidentId, PersonId, PlanId, Tier, plan::PlanDoc},
+    audit::EventRow,
+    domain::{ApprovalId, Digest, IdentityId, IncidentId, PersonId, PlanId, Tier},
+    notify::{self, MessageRow},
+    plan::{
+        Stored,
+        store::{self as plans, PlanRow},
+    },
     store::{Error, Tx},
     warrant::statement::Signed,
 };
@@ -126,28 +132,39 @@ pub(super) async fn find_person_of(tx: &mut Tx, identity: IdentityId) -> Result<
     }))
 }
 
-/// Opens a request; another open one for the plan is a conflict. Returns when it expires.
+/// Opens a request, with its event, the job that ends it and the message that tells people, in one statement; another open one
+/// for the plan is a conflict.
 pub(super) async fn insert(
     tx: &mut Tx,
-    approval_id: ApprovalId,
-    doc: &PlanDoc,
-    digest: Digest,
-    ttl_secs: i64,
-) -> Result<DateTime<Utc>, Error> {
-    let expires_at = sqlx::query_scalar!(
-        "INSERT INTO approval (approval_id, tenant_id, plan_id, digest, tier, status, requested_at, expires_at)
-         SELECT $1, $2, $3, $4, $5, 'pending', now.at, now.at + make_interval(secs => $6::bigint) FROM (SELECT db_now() AS at) now
-         RETURNING expires_at",
-        approval_id.uuid(),
-        doc.tenant_id.as_str(),
-        doc.plan_id.uuid(),
-        &digest.as_bytes()[..],
-        doc.tier.as_str(),
-        ttl_secs,
+    approval: &Approval,
+    event: EventRow,
+    message: MessageRow,
+    due_in_secs: i64,
+) -> Result<(), Error> {
+    sqlx::query!(
+        r#"WITH asked AS (
+             INSERT INTO approval (approval_id, tenant_id, plan_id, digest, tier, status, requested_at, expires_at)
+             VALUES ($1, current_tenant(), $2, $3, $4, $5, $6, $7)
+             RETURNING record_event($8) AS recorded, send_message($9, $10) AS sent,
+               enqueue_job($11, current_tenant(), $1, $12) AS due
+           )
+           SELECT sent FROM asked"#,
+        approval.approval_id.uuid(),
+        approval.plan_id.uuid(),
+        &approval.digest.as_bytes()[..],
+        approval.tier.as_str(),
+        approval.status.as_str(),
+        approval.requested_at,
+        approval.expires_at,
+        event as _,
+        message as _,
+        notify::JOB_KIND,
+        super::EXPIRY_JOB,
+        due_in_secs,
     )
     .fetch_one(&mut **tx)
     .await?;
-    Ok(expires_at)
+    Ok(())
 }
 
 /// The newest request of a plan, locked until the transaction ends.
@@ -194,6 +211,60 @@ pub async fn list_of_plan(tx: &mut Tx, plan_id: PlanId) -> Result<Vec<Approval>,
             })
         })
         .collect()
+}
+
+/// A plan and all requests of it, oldest first, in one statement.
+pub async fn plan_with_requests(
+    tx: &mut Tx,
+    plan_id: PlanId,
+) -> Result<(Stored, Vec<Approval>), plans::Error> {
+    // Its bytes come once for each request; more than one are rare.
+    let rows = sqlx::query!(
+        r#"SELECT p.status, p.doc_version, p.doc, p.digest, p.created_at, p.updated_at,
+             a.approval_id AS "approval_id?", a.digest AS "asked_for?", a.tier AS "tier?", a.status AS "approval_status?",
+             a.requested_at AS "requested_at?", a.expires_at AS "expires_at?", a.expires_at <= db_now() AS expired,
+             a.decided_at, a.decided_by, a.note
+           FROM plan p LEFT JOIN approval a ON a.tenant_id = p.tenant_id AND a.plan_id = p.plan_id
+           WHERE p.tenant_id = current_tenant() AND p.plan_id = $1 ORDER BY a.approval_id"#,
+        plan_id.uuid()
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let (mut plan, mut approvals) = (None, Vec::new());
+    for row in rows {
+        let status = row.approval_status.as_deref().map(str::parse).transpose()?;
+        let tier = row.tier.as_deref().map(tier).transpose()?;
+        let digest = row.asked_for.as_deref().map(|bytes| {
+            Digest::from_slice(bytes).ok_or_else(|| Error::Corrupt("approval.digest".to_owned()))
+        });
+        let digest = digest.transpose()?;
+        let approval = || {
+            Some(Approval {
+                approval_id: row.approval_id?.into(),
+                plan_id,
+                digest: digest?,
+                tier: tier?,
+                status: status?,
+                requested_at: row.requested_at?,
+                expires_at: row.expires_at?,
+                expired: row.expired?,
+                decided_at: row.decided_at,
+                decided_by: row.decided_by,
+                note: row.note,
+            })
+        };
+        approvals.extend(approval());
+        plan = Some(PlanRow {
+            status: row.status,
+            doc_version: row.doc_version,
+            doc: row.doc,
+            digest: row.digest,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        });
+    }
+    let plan = plan.ok_or(Error::NotFound)?.open(plan_id, tx.tenant())?;
+    Ok((plan, approvals))
 }
 
 /// Moves a request, if it is still there and such a move exists.

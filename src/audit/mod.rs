@@ -23,12 +23,13 @@ mod trust;
 pub mod verify;
 
 pub use error::Error;
-pub use event::{Body, Decision, Event, record};
+pub use event::{Body, Decision, Event, record, row};
 pub use list::{
     Filter, InclusionProof, Leaf, MAX_PAGE, Order, Page, Recorded, SignedCheckpoint, consistency_proof,
     events_after, inclusion_proof, inclusion_proofs, latest_checkpoint, leaves_about, list, log_size,
 };
 pub use sequencer::Sequencer;
+pub use store::EventRow;
 pub use trust::{ApprovalKey, Trust, TrustError};
 
 /// How far the sequencer is behind.

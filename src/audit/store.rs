@@ -5,32 +5,45 @@ use uuid::Uuid;
 use super::{Body, leaf::SALT_BYTES, merkle::Hash};
 use crate::store::{Error, Tx};
 
+/// An event, ready to be recorded: the argument of the database's `record_event`, in a statement of the stage that it tells of. That
+/// statement fails where the transaction is not on the event's tenant.
+#[derive(Debug, Clone, sqlx::Type)]
+#[sqlx(type_name = "event_row")]
+pub struct EventRow {
+    event_id: Uuid,
+    action: String,
+    actor: String,
+    decision: String,
+    subject: Option<Uuid>,
+    plan_id: Option<Uuid>,
+    execution_id: Option<Uuid>,
+    body: Vec<u8>,
+    salt: Vec<u8>,
+    leaf_hash: Vec<u8>,
+}
+
+impl EventRow {
+    pub(super) fn new(body: &Body, canonical: Vec<u8>, salt: &[u8; SALT_BYTES], leaf_hash: &Hash) -> Self {
+        Self {
+            event_id: body.event_id.uuid(),
+            action: body.action.clone(),
+            actor: body.actor.name.clone(),
+            decision: body.decision.as_str().to_owned(),
+            subject: body.subject,
+            plan_id: body.plan_id.map(Uuid::from),
+            execution_id: body.execution_id.map(Uuid::from),
+            body: canonical,
+            salt: salt.to_vec(),
+            leaf_hash: leaf_hash.to_vec(),
+        }
+    }
+}
+
 /// One statement, no lock, no position.
-pub(super) async fn insert_event(
-    tx: &mut Tx,
-    body: &Body,
-    canonical: &[u8],
-    salt: &[u8; SALT_BYTES],
-    leaf_hash: &Hash,
-) -> Result<(), Error> {
-    sqlx::query!(
-        "INSERT INTO audit_event
-           (event_id, tenant_id, action, actor, decision, subject, plan_id, execution_id, body, salt, leaf_hash)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        body.event_id.uuid(),
-        body.tenant_id.as_str(),
-        body.action,
-        body.actor.name,
-        body.decision.as_str(),
-        body.subject,
-        body.plan_id.map(Uuid::from),
-        body.execution_id.map(Uuid::from),
-        canonical,
-        salt.as_slice(),
-        leaf_hash.as_slice(),
-    )
-    .execute(&mut **tx)
-    .await?;
+pub(super) async fn insert_event(tx: &mut Tx, row: EventRow) -> Result<(), Error> {
+    sqlx::query!(r#"SELECT record_event($1) AS "recorded: ()""#, row as _)
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 

@@ -106,8 +106,10 @@ impl Driver {
         let before = loaded.state.clone();
         let mut events = Vec::new();
         take_news(&mut tx, ctx, &mut loaded, news, &mut events).await?;
-        take_requests(&mut tx, ctx, &mut loaded, &mut events).await?;
-        check_limits(&mut tx, &mut loaded, &mut events).await?;
+        if loaded.asked {
+            take_requests(&mut tx, ctx, &mut loaded, &mut events).await?;
+        }
+        check_limits(&mut loaded, &mut events);
         let then = decide(&mut tx, ctx, epoch, &mut loaded, &mut events).await?;
         if !events.is_empty() {
             store::advance(&mut tx, &loaded, epoch, &events).await?;
@@ -266,15 +268,15 @@ async fn take_requests(
 
 /// The plan's duration bounds forward acts; a freeze suspends them. A restore stops everything: what was done since the
 /// backup was taken nobody here knows, and the approval is void.
-async fn check_limits(tx: &mut Tx, loaded: &mut Loaded, events: &mut Vec<JournalEvent>) -> Result<(), Error> {
+fn check_limits(loaded: &mut Loaded, events: &mut Vec<JournalEvent>) {
     let phase = loaded.state.phase;
     let moves = matches!(phase, Phase::Forward | Phase::Verifying | Phase::RollingBack);
     if !moves || running(&loaded.state) {
-        return Ok(());
+        return;
     }
-    let reason = store::stop_reason(tx, loaded.execution_id).await?;
+    let reason = loaded.stop_reason.clone();
     if reason.as_deref() != Some("restored") && phase != Phase::Forward {
-        return Ok(());
+        return;
     }
     let limit = TimeDelta::seconds(i64::from(loaded.doc.constraints.max_duration_secs));
     let late = loaded.started_at.is_some_and(|start| loaded.now - start > limit);
@@ -284,7 +286,6 @@ async fn check_limits(tx: &mut Tx, loaded: &mut Loaded, events: &mut Vec<Journal
         Some(code) => push(loaded, events, JournalEvent::Held { code }),
         None => {}
     }
-    Ok(())
 }
 
 async fn decide(
@@ -310,7 +311,7 @@ async fn decide(
                     return Ok(Then::Pause(Pause::For(RETRY_PAUSE)));
                 }
                 push(loaded, events, JournalEvent::Started);
-                check_limits(tx, loaded, events).await?;
+                check_limits(loaded, events);
             }
             Command::Act {
                 step,

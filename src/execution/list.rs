@@ -63,7 +63,7 @@ pub async fn find(tx: &mut Tx, id: ExecutionId) -> Result<Option<Execution>, Err
     store::find(tx, id).await
 }
 
-/// A page of executions, newest first: at most `limit` (1–200) before the id `before`.
+/// A page of executions, newest first: at most `limit` (1–201) before the id `before`.
 pub async fn list(
     tx: &mut Tx,
     status: Option<&str>,
@@ -72,7 +72,7 @@ pub async fn list(
     limit: i64,
 ) -> Result<Vec<Execution>, Error> {
     let before = before.map_or(Uuid::max(), ExecutionId::uuid);
-    store::list(tx, status, plan, before, limit.clamp(1, 200)).await
+    store::list(tx, status, plan, before, limit.clamp(1, 201)).await
 }
 
 /// The steps of an execution with how far each has come.

@@ -28,6 +28,10 @@ pub(super) struct Loaded {
     pub started_at: Option<DateTime<Utc>>,
     pub verifying_since: Option<DateTime<Utc>>,
     pub now: DateTime<Utc>,
+    /// Why nothing acts forward now: `restored` (the execution is of another generation), `read_only` or `frozen`.
+    pub stop_reason: Option<String>,
+    /// Somebody has asked something of it that is not answered.
+    pub asked: bool,
 }
 
 /// What a person asked of an execution.
@@ -68,7 +72,11 @@ pub(super) async fn lock(tx: &mut Tx, id: ExecutionId, epoch: i64) -> Result<Opt
     let row = sqlx::query!(
         r#"UPDATE execution e SET epoch = $2 FROM plan p
            WHERE e.execution_id = $1 AND e.epoch <= $2 AND e.completed_at IS NULL AND p.plan_id = e.plan_id
-           RETURNING e.state, e.journal_length, e.started_at, e.verifying_since, p.doc, p.digest, db_now() AS "now!""#,
+           RETURNING e.state, e.journal_length, e.started_at, e.verifying_since, p.doc, p.digest, db_now() AS "now!",
+             (SELECT CASE WHEN e.generation <> i.generation THEN 'restored' WHEN i.read_only THEN 'read_only'
+                WHEN i.frozen THEN 'frozen' END FROM installation i) AS stop_reason,
+             EXISTS (SELECT 1 FROM execution_request r
+               WHERE r.tenant_id = e.tenant_id AND r.execution_id = e.execution_id AND r.applied_at IS NULL) AS "asked!""#,
         id.uuid(),
         epoch,
     )
@@ -93,6 +101,8 @@ pub(super) async fn lock(tx: &mut Tx, id: ExecutionId, epoch: i64) -> Result<Opt
         started_at: row.started_at,
         verifying_since: row.verifying_since,
         now: row.now,
+        stop_reason: row.stop_reason,
+        asked: row.asked,
     }))
 }
 
@@ -276,17 +286,6 @@ pub(super) async fn insert_evidence(
         .await?;
     }
     Ok(())
-}
-
-/// Why nothing acts forward now: `restored` (the execution is of another generation), `read_only` or `frozen`.
-pub(super) async fn stop_reason(tx: &mut Tx, id: ExecutionId) -> Result<Option<String>, Error> {
-    let reason = sqlx::query_scalar!(
-        "SELECT CASE WHEN e.generation <> i.generation THEN 'restored' WHEN i.read_only THEN 'read_only'
-                     WHEN i.frozen THEN 'frozen' END
-         FROM installation i, execution e WHERE e.execution_id = $1",
-        id.uuid(),
-    );
-    Ok(reason.fetch_one(&mut **tx).await?)
 }
 
 impl From<sqlx::Error> for Error {

@@ -13,9 +13,13 @@ use axum::{
 use super::{
     Gateway,
     identity::{self, Bearer, Presented},
+    opened::{self, Opened},
     problem::{Kind, Problem, REQUEST_ID},
 };
-use crate::domain::{ActorKind, OpCtx, Role, WritesRefused};
+use crate::{
+    domain::{ActorKind, OpCtx, PersonId, Role, WritesRefused},
+    store::Tx,
+};
 
 /// What a route asks of its caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,19 +52,38 @@ impl Access {
     }
 }
 
+/// What becomes of the guard's transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Opens {
+    /// The handler goes on in it: it reads the database first, and at once.
+    HandlersReads,
+    /// It ends with the guard.
+    Nothing,
+}
+
 /// Lets a request through to its handler with its [`OpCtx`], or answers 401 or 403. One a route, with that route's [`Access`].
 pub(super) async fn guard(
-    State((gateway, access)): State<(Gateway, Access)>,
+    State((gateway, access, opens)): State<(Gateway, Access, Opens)>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let (ctx, bearer) = authenticate(&gateway, request.headers()).await?;
+    let (ctx, bearer, tx) = authenticate(&gateway, request.headers()).await?;
     access.permit(&bearer)?;
     // A delivery is taken in any case: it would be lost, and it changes nothing but our own list of signals.
     if matches!(access, Access::Least(_)) && !request.method().is_safe() {
         gateway.gate.check().map_err(refused)?;
     }
     request.extensions_mut().insert(ctx);
+    request
+        .extensions_mut()
+        .insert(TokenOwner(bearer.owner_person_id));
+    let request = match opens {
+        Opens::HandlersReads => opened::hand_on(request, tx),
+        Opens::Nothing => {
+            tx.finish_read();
+            request
+        }
+    };
     Ok(next.run(request).await)
 }
 
@@ -72,21 +95,23 @@ fn refused(why: WritesRefused) -> Problem {
     Problem::new(kind, why.to_string())
 }
 
-/// Finds the token in the headers. The answer is the same for whatever is wrong with it.
-pub(super) async fn authenticate(gateway: &Gateway, headers: &HeaderMap) -> Result<(OpCtx, Bearer), Problem> {
+/// Finds the token in the headers, and answers in which transaction. The answer is the same for whatever is wrong with it.
+pub(super) async fn authenticate(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+) -> Result<(OpCtx, Bearer, Tx), Problem> {
     let refused = || Problem::new(Kind::Unauthenticated, Kind::Unauthenticated.example());
     let shown = bearer_text(headers)
         .and_then(Presented::parse)
         .ok_or_else(refused)?;
     let mut tx = gateway.db.begin(&shown.tenant).await?;
     let bearer = identity::authenticate(&mut tx, &shown).await?;
-    tx.commit().await?;
     let bearer = bearer.ok_or_else(refused)?;
     let request_id = REQUEST_ID.try_with(Clone::clone).unwrap_or_default();
     let ctx = OpCtx::new(bearer.actor.clone(), shown.tenant, request_id);
     tracing::Span::current().record("actor", ctx.actor.name.as_str());
     tracing::Span::current().record("tenant", ctx.tenant.as_str());
-    Ok((ctx, bearer))
+    Ok((ctx, bearer, tx))
 }
 
 fn bearer_text(headers: &HeaderMap) -> Option<&str> {
@@ -118,6 +143,36 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
+/// The person who answers for the token that was used, if it is nobody's own.
+#[derive(Debug, Clone, Copy)]
+struct TokenOwner(Option<PersonId>);
+
+/// Who wants a plan, and the transaction of the guard.
+#[derive(Debug)]
+pub struct Proposer {
+    /// The context of the request.
+    pub ctx: OpCtx,
+    /// The owner of the token: may not approve what it asks for.
+    pub token_owner: Option<PersonId>,
+    /// Where to go on reading.
+    pub opened: Opened,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Proposer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Caller(ctx) = Caller::from_request_parts(parts, state).await?;
+        let missing = || Problem::new(Kind::Unauthenticated, Kind::Unauthenticated.example());
+        let TokenOwner(token_owner) = *parts.extensions.get().ok_or_else(missing)?;
+        Ok(Self {
+            ctx,
+            token_owner,
+            opened: parts.extensions.remove().unwrap_or_default(),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +187,7 @@ mod tests {
         Bearer {
             actor,
             source: source.map(str::to_owned),
+            owner_person_id: None,
         }
     }
 

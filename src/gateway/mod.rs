@@ -10,6 +10,7 @@ pub mod canvas;
 pub mod cursor;
 pub mod idempotency;
 pub mod identity;
+mod opened;
 pub mod page;
 pub mod problem;
 mod refusals;

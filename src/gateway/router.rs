@@ -14,7 +14,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
     Gateway,
-    access::{Access, authenticate, guard},
+    access::{Access, Opens, authenticate, guard},
     problem::{Kind, Problem},
     telemetry, v1,
 };
@@ -36,7 +36,26 @@ pub struct RouteInfo {
 
 struct Route {
     info: RouteInfo,
+    opens: Opens,
     handler: MethodRouter<Gateway>,
+}
+
+impl Route {
+    /// Its handler goes on in the transaction of the guard.
+    fn reads_first(self) -> Self {
+        Self {
+            opens: Opens::HandlersReads,
+            ..self
+        }
+    }
+
+    /// Its handler takes its time: nothing is held for it.
+    fn takes_long(self) -> Self {
+        Self {
+            opens: Opens::Nothing,
+            ..self
+        }
+    }
 }
 
 fn table() -> Vec<Route> {
@@ -61,7 +80,7 @@ fn table() -> Vec<Route> {
             v1::targets::confirm,
         ),
         route("POST", "/v1/freeze", Least(Admin), v1::freeze::set),
-        route("POST", "/v1/plans", Least(Operator), v1::plans::create),
+        route("POST", "/v1/plans", Least(Operator), v1::plans::create).reads_first(),
         route("GET", "/v1/plans", Least(Viewer), v1::plans::list),
         route("GET", "/v1/plans/{id}", Least(Viewer), v1::plans::get),
         route("GET", "/v1/plans/{id}/diff", Least(Viewer), v1::plans::diff),
@@ -106,14 +125,16 @@ fn table() -> Vec<Route> {
             "/v1/workflows/{id}/start",
             Least(Operator),
             v1::workflows::start,
-        ),
+        )
+        .reads_first(),
         route(
             "GET",
             "/v1/executions/{id}/evidence",
             Least(Viewer),
             v1::executions::evidence,
-        ),
-        route("GET", "/v1/executions/{id}/logs", Least(Viewer), v1::logs::stream),
+        )
+        .takes_long(),
+        route("GET", "/v1/executions/{id}/logs", Least(Viewer), v1::logs::stream).takes_long(),
         route("GET", "/v1/audit/events", Least(Viewer), v1::audit::events),
         route(
             "GET",
@@ -151,9 +172,9 @@ pub fn markdown() -> String {
 /// The whole HTTP surface but `/healthz`, `/readyz` and `/metrics`, which every role answers for itself.
 pub fn service(gateway: Gateway) -> Router {
     let mut router = Router::new();
-    for Route { info, handler } in table() {
+    for Route { info, opens, handler } in table() {
         let handler = handler
-            .layer(from_fn_with_state((gateway.clone(), info.access), guard))
+            .layer(from_fn_with_state((gateway.clone(), info.access, opens), guard))
             .layer(from_fn_with_state(info.path, telemetry::mark));
         router = router.route(&info.path.replace(':', "/do:"), handler);
     }
@@ -168,18 +189,20 @@ pub fn service(gateway: Gateway) -> Router {
     Router::new().fallback_service(outer)
 }
 
+/// A `GET` goes on in the transaction of the guard unless it says otherwise; a `POST` does not.
 fn route<H, T>(method: &'static str, path: &'static str, access: Access, handler: H) -> Route
 where
     H: Handler<T, Gateway>,
     T: 'static,
 {
-    let filter = match method {
-        "POST" => MethodFilter::POST,
-        _ => MethodFilter::GET,
+    let (filter, opens) = match method {
+        "POST" => (MethodFilter::POST, Opens::Nothing),
+        _ => (MethodFilter::GET, Opens::HandlersReads),
     };
     let info = RouteInfo { method, path, access };
     Route {
         info,
+        opens,
         handler: on(filter, handler),
     }
 }

@@ -70,9 +70,11 @@ pub(super) async fn request(
     target: &Target,
     checked: &Checked,
 ) -> Result<PlanId, Error> {
-    let plan_id = plan::store::insert(tx, ctx, checked).await?;
+    let plan::Stored {
+        plan_id, created_at, ..
+    } = plan::store::insert(tx, ctx, checked).await?;
     plan::store::supersede_older(tx, ctx, incident, plan_id).await?;
-    approval::request(tx, ctx, checked).await?;
+    approval::request(tx, ctx, checked, created_at).await?;
     store::update_stage(tx, incident, "requested", Some(target.target_id)).await?;
     Ok(plan_id)
 }

@@ -14,10 +14,11 @@ use serde_json::Value;
 
 pub use deliver::{Courier, JOB_KIND, MAX_ATTEMPTS};
 pub use receiver::{Receiver, Refusal};
+pub use store::MessageRow;
 
 use crate::{
     domain::{CanonicalError, NotificationId, OpCtx, canonical, redact::Redactor},
-    store::{Error as StoreError, Tx, job},
+    store::{Error as StoreError, Tx},
 };
 
 /// Why people are told.
@@ -109,15 +110,19 @@ pub async fn send(
     ctx: &OpCtx,
     notification: Notification,
 ) -> Result<Option<NotificationId>, Error> {
-    let id: NotificationId = ctx.id();
+    let row = row(ctx, notification)?;
+    Ok(store::insert(tx, row).await?)
+}
+
+/// As [`send`], for a statement of a stage that calls `send_message` itself: one round trip less.
+///
+/// # Errors
+/// [`Error::Body`].
+pub fn row(ctx: &OpCtx, notification: Notification) -> Result<MessageRow, Error> {
     let notification = without_secrets(notification);
     let body = canonical::value_to_bytes(&notification.body)?;
-    if !store::insert(tx, ctx, id, &notification, &body).await? {
-        return Ok(None);
-    }
-    job::enqueue(tx, JOB_KIND, &ctx.tenant, Some(id.uuid()), 0).await?;
     metrics::counter!("carapulse_notify_taken_messages", "kind" => notification.kind.as_str()).increment(1);
-    Ok(Some(id))
+    Ok(MessageRow::new(ctx, notification, body))
 }
 
 /// Gives the tenant's messages that wait, but whose job is gone, a job again; says how many these were.

@@ -1,5 +1,7 @@
 //! SQL of table `notification`.
 
+use uuid::Uuid;
+
 use crate::{
     domain::{NotificationId, OpCtx},
     notify::Notification,
@@ -18,29 +20,43 @@ pub(super) struct Pending {
     pub(super) created_at: chrono::DateTime<chrono::Utc>,
 }
 
-/// `false` when the tenant has a row of this key.
-pub(super) async fn insert(
-    tx: &mut Tx,
-    ctx: &OpCtx,
-    id: NotificationId,
-    notification: &Notification,
-    body: &[u8],
-) -> Result<bool, Error> {
-    let inserted = sqlx::query!(
-        "INSERT INTO notification (notification_id, tenant_id, kind, severity, subject, body, dedupe_key, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (tenant_id, dedupe_key) DO NOTHING",
-        id.uuid(),
-        ctx.tenant.as_str(),
-        notification.kind.as_str(),
-        notification.severity.as_str(),
-        notification.subject,
-        body,
-        notification.dedupe_key,
-        ctx.now(),
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(inserted.rows_affected() == 1)
+/// A message, ready to be sent: the first argument of the database's `send_message`, whose second is
+/// [`JOB_KIND`](super::JOB_KIND).
+#[derive(Debug, Clone, sqlx::Type)]
+#[sqlx(type_name = "message_row")]
+pub struct MessageRow {
+    notification_id: Uuid,
+    kind: String,
+    severity: String,
+    subject: String,
+    body: Vec<u8>,
+    dedupe_key: String,
+    created_at: chrono::DateTime<chrono::Utc>,
+}
+
+impl MessageRow {
+    pub(super) fn new(ctx: &OpCtx, notification: Notification, body: Vec<u8>) -> Self {
+        Self {
+            notification_id: ctx.id::<NotificationId>().uuid(),
+            kind: notification.kind.as_str().to_owned(),
+            severity: notification.severity.as_str().to_owned(),
+            subject: notification.subject,
+            body,
+            dedupe_key: notification.dedupe_key,
+            created_at: ctx.now(),
+        }
+    }
+}
+
+/// The row and the job that delivers it. None when the tenant has a row of this key.
+pub(super) async fn insert(tx: &mut Tx, row: MessageRow) -> Result<Option<NotificationId>, Error> {
+    let id = NotificationId::from(row.notification_id);
+    let sent = sqlx::query_scalar!(
+        r#"SELECT send_message($1, $2) AS "sent!""#,
+        row as _,
+        super::JOB_KIND
+    );
+    Ok(sent.fetch_one(&mut **tx).await?.then_some(id))
 }
 
 /// The row, when it still waits.

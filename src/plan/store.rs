@@ -1,15 +1,16 @@
 //! Plans as rows: the bytes that count, and columns for search that nothing executes from.
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{Checked, Content, Draft, Filter, ListedPlan, PlanStatus, Rejected, Stored};
 use crate::{
     audit,
     domain::{
-        ActorKind, CanonicalError, Digest, IncidentId, OpCtx, PlanId, Risk, Target, TargetId, canonical,
+        CanonicalError, Digest, IncidentId, OpCtx, PersonId, PlanId, Risk, Target, TenantId, canonical,
         plan::{self, PlanDoc, Requester},
     },
-    policy,
+    policy::{self, store::DecisionRow},
     store::{self, Tx},
 };
 
@@ -49,47 +50,48 @@ impl From<sqlx::Error> for Error {
 }
 
 /// Who asks, with the owner of the token that was used: neither may approve.
-pub async fn requester(tx: &mut Tx, ctx: &OpCtx) -> Result<Requester, Error> {
+#[must_use]
+pub fn requester(ctx: &OpCtx, token_owner: Option<PersonId>) -> Requester {
     let actor = &ctx.actor;
-    let owner = match (actor.kind, actor.token_id) {
-        (ActorKind::System, _) | (_, None) => None,
-        (_, Some(token)) => sqlx::query_scalar!(
-            "SELECT owner_person_id FROM token WHERE token_id = $1",
-            token.uuid()
-        )
-        .fetch_optional(&mut **tx)
-        .await?
-        .flatten(),
-    };
-    Ok(Requester {
+    Requester {
         name: super::draft::clean(&actor.name, 200),
         person_id: actor.person_id,
         identity_id: actor.identity_id,
-        token_owner_person_id: owner.map(Into::into),
-    })
+        token_owner_person_id: token_owner,
+    }
 }
 
 /// The registered place of this name in the transaction's tenant.
 pub async fn find_target(tx: &mut Tx, name: &str) -> Result<Option<Target>, Error> {
-    let row = sqlx::query!(
-        "SELECT target_id, doc FROM target WHERE tenant_id = current_tenant() AND name = $1",
-        name
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    row.map(|row| {
-        let target: Target = canonical::from_bytes(&row.doc)
-            .map_err(|error| store::Error::Corrupt(format!("target `{name}`: {error}")))?;
-        if target.target_id.uuid() != row.target_id || target.name != name {
-            return Err(store::Error::Corrupt(format!("target `{name}` names another")).into());
-        }
-        Ok(target)
-    })
-    .transpose()
+    Ok(find_place(tx, name).await?.0)
 }
 
-/// Stores a plan, its display rows, the policy decision and the audit event.
-pub async fn insert(tx: &mut Tx, ctx: &OpCtx, checked: &Checked) -> Result<PlanId, Error> {
+/// The registered place of this name in the transaction's tenant, and whether the installation is frozen: both are asked before
+/// every plan.
+pub async fn find_place(tx: &mut Tx, name: &str) -> Result<(Option<Target>, bool), Error> {
+    let row = sqlx::query!(
+        r#"SELECT i.frozen, t.target_id AS "target_id?", t.doc AS "doc?" FROM installation i
+           LEFT JOIN target t ON t.tenant_id = current_tenant() AND t.name = $1"#,
+        name
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    let corrupt = |why: &str| store::Error::Corrupt(format!("target `{name}` {why}"));
+    let target = match (row.target_id, row.doc) {
+        (Some(target_id), Some(doc)) => {
+            let target: Target = canonical::from_bytes(&doc).map_err(|e| corrupt(&e.to_string()))?;
+            if target.target_id.uuid() != target_id || target.name != name {
+                return Err(corrupt("names another").into());
+            }
+            Some(target)
+        }
+        _ => None,
+    };
+    Ok((target, row.frozen))
+}
+
+/// Stores a plan, its display rows, the policy decision and the audit event in one statement. Answers what [`get`] would.
+pub async fn insert(tx: &mut Tx, ctx: &OpCtx, checked: &Checked) -> Result<Stored, Error> {
     let doc = checked.doc();
     let status = if checked.needs_approval() {
         PlanStatus::PendingApproval
@@ -106,17 +108,22 @@ pub async fn insert(tx: &mut Tx, ctx: &OpCtx, checked: &Checked) -> Result<PlanI
     let digest = checked.digest();
     let (stages, tools) = (column(|step| step.stage.as_str()), column(|step| &step.tool));
     let (actions, risks) = (column(|step| &step.action), column(|step| step.risk.as_str()));
-    sqlx::query!(
-        r#"WITH inserted AS (
+    let decision = DecisionRow::new(ctx, checked.input(), checked.decision(), doc.plan_id, None)?;
+    let event = audit::row(tx, ctx, &created_event(checked, status))?;
+    let created_at = sqlx::query_scalar!(
+        r#"WITH made AS (
              INSERT INTO plan (plan_id, tenant_id, status, doc_version, doc, digest, trigger, summary, intent, risk_level,
                target_name, incident_id, requester_person_id, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, db_now(), db_now())
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now.at, now.at FROM (SELECT db_now() AS at) AS now
+             RETURNING created_at, keep_decision($19) AS kept, record_event($20) AS recorded
+           ), steps AS (
+             INSERT INTO plan_step (plan_id, ordinal, tenant_id, stage, tool, action, risk_level)
+             SELECT $1, step.* FROM (
+               SELECT ordinal, $2, stage, tool, action, risk
+               FROM unnest($14::integer[], $15::text[], $16::text[], $17::text[], $18::text[]) AS s (ordinal, stage, tool, action, risk)
+             ) AS step
            )
-           INSERT INTO plan_step (plan_id, ordinal, tenant_id, stage, tool, action, risk_level)
-           SELECT $1, step.* FROM (
-             SELECT ordinal, $2, stage, tool, action, risk
-             FROM unnest($14::integer[], $15::text[], $16::text[], $17::text[], $18::text[]) AS s (ordinal, stage, tool, action, risk)
-           ) AS step"#,
+           SELECT created_at FROM made"#,
         doc.plan_id.uuid(),
         doc.tenant_id.as_str(),
         status.as_str(),
@@ -129,17 +136,30 @@ pub async fn insert(tx: &mut Tx, ctx: &OpCtx, checked: &Checked) -> Result<PlanI
         doc.risk.as_str(),
         doc.target.name,
         doc.incident_id.map(IncidentId::uuid),
-        doc.requester.person_id.map(crate::domain::PersonId::uuid),
+        doc.requester.person_id.map(PersonId::uuid),
         &ordinals,
         &stages,
         &tools,
         &actions,
         &risks,
+        decision as _,
+        event as _,
     )
-    .execute(&mut **tx)
+    .fetch_one(&mut **tx)
     .await?;
-    let (input, decision) = (checked.input(), checked.decision());
-    policy::store::insert_decision(tx, ctx, input, decision, Some(doc.plan_id), None, None).await?;
+    Ok(Stored {
+        plan_id: doc.plan_id,
+        status,
+        content: Content::Plan(Box::new(doc.clone())),
+        digest,
+        bytes: checked.bytes().to_vec(),
+        created_at,
+        updated_at: created_at,
+    })
+}
+
+fn created_event(checked: &Checked, status: PlanStatus) -> audit::Event {
+    let (doc, decision) = (checked.doc(), checked.decision());
     let details = json!({
         "digest": checked.digest(),
         "status": status,
@@ -154,22 +174,30 @@ pub async fn insert(tx: &mut Tx, ctx: &OpCtx, checked: &Checked) -> Result<PlanI
         policy::Outcome::Allow => audit::Decision::Allow,
         _ => audit::Decision::RequireApproval,
     };
-    let event = audit::Event::new("plan.create", details)
+    audit::Event::new("plan.create", details)
         .decision(outcome)
-        .plan(doc.plan_id);
-    audit::record(tx, ctx, event).await?;
-    Ok(doc.plan_id)
+        .plan(doc.plan_id)
 }
 
-/// Stores a draft that is no plan: it says what it lacks and is never executable.
-pub async fn insert_draft(tx: &mut Tx, ctx: &OpCtx, draft: &Draft) -> Result<PlanId, Error> {
+/// Stores a draft that is no plan: it says what it lacks and is never executable. Answers what [`get`] would.
+pub async fn insert_draft(tx: &mut Tx, ctx: &OpCtx, draft: &Draft) -> Result<Stored, Error> {
     let bytes = canonical::to_bytes(draft)?;
     let digest = draft_digest(&bytes);
-    let lacks = draft.lacks.as_deref().unwrap_or("checks");
-    sqlx::query!(
-        "INSERT INTO plan (plan_id, tenant_id, status, doc_version, doc, digest, trigger, summary, intent, risk_level,
-           target_name, incident_id, requester_person_id, lacks, created_at, updated_at)
-         VALUES ($1, $2, 'draft', $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, db_now(), db_now())",
+    let (status, lacks) = (PlanStatus::Draft, draft.lacks.as_deref().unwrap_or("checks"));
+    let details = json!({ "digest": digest, "status": status, "lacks": lacks });
+    let event = audit::row(
+        tx,
+        ctx,
+        &audit::Event::new("plan.create", details).plan(draft.plan_id),
+    )?;
+    let created_at = sqlx::query_scalar!(
+        r#"WITH made AS (
+             INSERT INTO plan (plan_id, tenant_id, status, doc_version, doc, digest, trigger, summary, intent, risk_level,
+               target_name, incident_id, requester_person_id, lacks, created_at, updated_at)
+             SELECT $1, $2, $14, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, now.at, now.at FROM (SELECT db_now() AS at) AS now
+             RETURNING created_at, record_event($15) AS recorded
+           )
+           SELECT created_at FROM made"#,
         draft.plan_id.uuid(),
         draft.tenant_id.as_str(),
         DRAFT_VERSION,
@@ -181,15 +209,22 @@ pub async fn insert_draft(tx: &mut Tx, ctx: &OpCtx, draft: &Draft) -> Result<Pla
         Risk::Read.as_str(),
         draft.target,
         draft.incident_id.map(IncidentId::uuid),
-        draft.requester.person_id.map(crate::domain::PersonId::uuid),
+        draft.requester.person_id.map(PersonId::uuid),
         lacks,
+        status.as_str(),
+        event as _,
     )
-    .execute(&mut **tx)
+    .fetch_one(&mut **tx)
     .await?;
-    let details = json!({ "digest": digest, "status": PlanStatus::Draft, "lacks": lacks });
-    let event = audit::Event::new("plan.create", details).plan(draft.plan_id);
-    audit::record(tx, ctx, event).await?;
-    Ok(draft.plan_id)
+    Ok(Stored {
+        plan_id: draft.plan_id,
+        status,
+        content: Content::Draft(Box::new(draft.clone())),
+        digest,
+        bytes,
+        created_at,
+        updated_at: created_at,
+    })
 }
 
 /// Records that a draft was refused, with policy's answer when it came to that.
@@ -200,7 +235,8 @@ pub async fn record_refusal(
     rejected: &Rejected,
 ) -> Result<(), Error> {
     if let Some((input, decision)) = rejected.decided.as_deref() {
-        policy::store::insert_decision(tx, ctx, input, decision, Some(plan_id), None, None).await?;
+        let row = DecisionRow::new(ctx, input, decision, plan_id, None)?;
+        policy::store::insert_decision(tx, row).await?;
     }
     let codes: Vec<_> = rejected.problems.iter().map(|problem| &problem.code).collect();
     let event = audit::Event::new("plan.refuse", json!({ "codes": codes }))
@@ -235,52 +271,62 @@ async fn read(tx: &mut Tx, plan_id: PlanId, lock: bool) -> Result<Stored, Error>
     if lock {
         lock_status(tx, plan_id).await?;
     }
-    let row = sqlx::query!(
+    let row = sqlx::query_as!(
+        PlanRow,
         "SELECT status, doc_version, doc, digest, created_at, updated_at FROM plan
          WHERE tenant_id = current_tenant() AND plan_id = $1",
         plan_id.uuid()
     )
     .fetch_one(&mut **tx)
     .await?;
-    let status: PlanStatus = row.status.parse()?;
-    let corrupt = |why: &str| store::Error::Corrupt(format!("{plan_id}: {why}"));
-    let stored = Digest::from_slice(&row.digest).ok_or_else(|| corrupt("the digest has no 32 bytes"))?;
-    let tenant = tx.tenant().cloned();
-    let (content, digest) = if row.doc_version == DRAFT_VERSION {
-        let draft: Draft = canonical::from_bytes(&row.doc).map_err(|e| corrupt(&e.to_string()))?;
-        let own = draft.plan_id == plan_id && Some(&draft.tenant_id) == tenant.as_ref();
-        let own = own
-            && matches!(
-                status,
-                PlanStatus::Draft | PlanStatus::Superseded | PlanStatus::Denied
-            );
-        (
-            own.then(|| Content::Draft(Box::new(draft))),
-            draft_digest(&row.doc),
-        )
-    } else if row.doc_version == i16::try_from(plan::VERSION).unwrap_or(i16::MAX) {
-        let doc = PlanDoc::open(&row.doc).map_err(|e| corrupt(&e.to_string()))?;
-        let own =
-            doc.plan_id == plan_id && Some(&doc.tenant_id) == tenant.as_ref() && status != PlanStatus::Draft;
-        (
-            own.then(|| Content::Plan(Box::new(doc))),
-            plan::digest_of(&row.doc),
-        )
-    } else {
-        return Err(corrupt("it is of another version: make the plan again").into());
-    };
-    if digest != stored {
-        return Err(corrupt("the bytes do not fit the digest").into());
+    row.open(plan_id, tx.tenant())
+}
+
+/// A plan's row as it lies there.
+pub(crate) struct PlanRow {
+    pub(crate) status: String,
+    pub(crate) doc_version: i16,
+    pub(crate) doc: Vec<u8>,
+    pub(crate) digest: Vec<u8>,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
+}
+
+impl PlanRow {
+    /// Reads the bytes, and digests them again. `tenant` is that of the transaction.
+    pub(crate) fn open(self, plan_id: PlanId, tenant: Option<&TenantId>) -> Result<Stored, Error> {
+        use PlanStatus::{Denied, Draft as Drafted, Superseded};
+        let corrupt = |why: &str| store::Error::Corrupt(format!("{plan_id}: {why}"));
+        let status: PlanStatus = self.status.parse()?;
+        let stored = Digest::from_slice(&self.digest).ok_or_else(|| corrupt("the digest has no 32 bytes"))?;
+        let (content, digest) = if self.doc_version == DRAFT_VERSION {
+            let draft: Draft = canonical::from_bytes(&self.doc).map_err(|e| corrupt(&e.to_string()))?;
+            let own = draft.plan_id == plan_id
+                && Some(&draft.tenant_id) == tenant
+                && matches!(status, Drafted | Superseded | Denied);
+            let content = own.then(|| Content::Draft(Box::new(draft)));
+            (content, draft_digest(&self.doc))
+        } else if self.doc_version == i16::try_from(plan::VERSION).unwrap_or(i16::MAX) {
+            let doc = PlanDoc::open(&self.doc).map_err(|e| corrupt(&e.to_string()))?;
+            let own = doc.plan_id == plan_id && Some(&doc.tenant_id) == tenant && status != Drafted;
+            let content = own.then(|| Content::Plan(Box::new(doc)));
+            (content, plan::digest_of(&self.doc))
+        } else {
+            return Err(corrupt("it is of another version: make the plan again").into());
+        };
+        if digest != stored {
+            return Err(corrupt("the bytes do not fit the digest").into());
+        }
+        Ok(Stored {
+            plan_id,
+            status,
+            content: content.ok_or_else(|| corrupt("the bytes are of another plan"))?,
+            digest,
+            bytes: self.doc,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        })
     }
-    Ok(Stored {
-        plan_id,
-        status,
-        content: content.ok_or_else(|| corrupt("the bytes are of another plan"))?,
-        digest,
-        bytes: row.doc,
-        created_at: row.created_at,
-        updated_at: row.updated_at,
-    })
 }
 
 struct ListRow {
@@ -293,7 +339,7 @@ struct ListRow {
     incident_id: Option<uuid::Uuid>,
     digest: Vec<u8>,
     lacks: Option<String>,
-    created_at: chrono::DateTime<chrono::Utc>,
+    created_at: DateTime<Utc>,
 }
 
 /// One statement for each leading condition, so that each walks its own index and stops after `limit` rows: a prepared
@@ -312,7 +358,7 @@ macro_rules! list_by {
             $f.target.as_deref(),
             $f.incident_id.map(IncidentId::uuid),
             $f.before.map_or(uuid::Uuid::max(), PlanId::uuid),
-            i64::from($f.limit.clamp(1, 200)),
+            i64::from($f.limit.clamp(1, 201)),
         )
         .fetch_all(&mut **$tx)
         .await?
@@ -412,54 +458,6 @@ pub async fn supersede_older(
         superseded.push(plan_id);
     }
     Ok(superseded)
-}
-
-/// What the brake counts.
-pub(super) struct Automatic {
-    pub(super) plans_of_group: i64,
-    pub(super) plans: i64,
-    pub(super) failures: i64,
-    pub(super) last_failed: bool,
-}
-
-/// Counts plans that nobody asked for, and executions that did not succeed, within the window.
-pub(super) async fn automatic(
-    tx: &mut Tx,
-    target: TargetId,
-    group_key: &str,
-    window_secs: i64,
-) -> Result<Automatic, store::Error> {
-    let row = sqlx::query!(
-        r#"WITH recent AS (
-             SELECT p.plan_id, p.incident_id FROM plan p
-             WHERE p.tenant_id = current_tenant() AND p.trigger IN ('alert', 'webhook', 'scheduled') AND p.status <> 'draft'
-               AND p.created_at > db_now() - make_interval(secs => $3::bigint)
-           ), grouped AS (
-             SELECT p.plan_id FROM plan p JOIN incident i ON i.incident_id = p.incident_id
-             WHERE p.tenant_id = current_tenant() AND i.tenant_id = current_tenant()
-               AND i.group_key = $1 AND i.target_id = $2 AND p.status <> 'draft'
-           )
-           SELECT
-             (SELECT count(*) FROM recent) AS "plans!",
-             (SELECT count(*) FROM recent JOIN grouped USING (plan_id)) AS "plans_of_group!",
-             (SELECT count(*) FROM execution e WHERE e.tenant_id = current_tenant()
-                AND e.status IN ('failed', 'rolled_back', 'rollback_failed', 'needs_attention')
-                AND e.created_at > db_now() - make_interval(secs => $3::bigint)) AS "failures!",
-             coalesce((SELECT e.status NOT IN ('succeeded', 'pending', 'running') FROM execution e JOIN grouped USING (plan_id)
-                WHERE e.tenant_id = current_tenant() AND e.created_at > db_now() - make_interval(secs => $3::bigint)
-                ORDER BY e.created_at DESC, e.execution_id DESC LIMIT 1), false) AS "last_failed!""#,
-        group_key,
-        target.uuid(),
-        window_secs,
-    )
-    .fetch_one(&mut **tx)
-    .await?;
-    Ok(Automatic {
-        plans_of_group: row.plans_of_group,
-        plans: row.plans,
-        failures: row.failures,
-        last_failed: row.last_failed,
-    })
 }
 
 fn draft_digest(bytes: &[u8]) -> Digest {

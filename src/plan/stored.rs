@@ -85,6 +85,6 @@ pub struct Filter {
     pub incident_id: Option<IncidentId>,
     /// Only older than this plan: the last of the page before.
     pub before: Option<PlanId>,
-    /// Most rows, from 1 to 200.
+    /// Most rows, from 1 to 201: a page, and whether there is another.
     pub limit: u32,
 }

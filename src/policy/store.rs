@@ -144,35 +144,51 @@ pub async fn ensure_builtin(tx: &mut Tx, ctx: &OpCtx) -> Result<Active, Error> {
     activate(tx, ctx, bundle.digest(), 0).await
 }
 
-/// Keeps a decision with its exact question and answer.
-pub async fn insert_decision(
-    tx: &mut Tx,
-    ctx: &OpCtx,
-    input: &Input,
-    decision: &Decision,
-    plan_id: Option<PlanId>,
-    execution_id: Option<ExecutionId>,
-    step: Option<u32>,
-) -> Result<DecisionId, Error> {
-    let decision_id: DecisionId = ctx.id();
-    let (asked, answered) = (canonical::to_bytes(input)?, canonical::to_bytes(decision)?);
-    sqlx::query!(
-        "INSERT INTO policy_decision (decision_id, tenant_id, bundle_digest, action, decision, plan_id, execution_id, step, input, output)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        decision_id.uuid(),
-        ctx.tenant.as_str(),
-        &decision.bundle.as_bytes()[..],
-        input.action.name,
-        decision.decision.as_str(),
-        plan_id.map(PlanId::uuid),
-        execution_id.map(ExecutionId::uuid),
-        step.and_then(|step| i32::try_from(step).ok()),
-        asked,
-        answered,
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(decision_id)
+/// A decision with its exact question and answer, ready to be kept: the argument of the database's `keep_decision`.
+#[derive(Debug, Clone, sqlx::Type)]
+#[sqlx(type_name = "decision_row")]
+pub struct DecisionRow {
+    decision_id: Uuid,
+    bundle_digest: Vec<u8>,
+    action: String,
+    decision: String,
+    plan_id: Option<Uuid>,
+    execution_id: Option<Uuid>,
+    step: Option<i32>,
+    input: Vec<u8>,
+    output: Vec<u8>,
+}
+
+impl DecisionRow {
+    /// The row of a decision about a plan, or about a step of its execution.
+    pub fn new(
+        ctx: &OpCtx,
+        input: &Input,
+        decision: &Decision,
+        plan_id: PlanId,
+        step: Option<(ExecutionId, u32)>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            decision_id: ctx.id::<DecisionId>().uuid(),
+            bundle_digest: decision.bundle.as_bytes().to_vec(),
+            action: input.action.name.clone(),
+            decision: decision.decision.as_str().to_owned(),
+            plan_id: Some(plan_id.uuid()),
+            execution_id: step.map(|(execution_id, _)| execution_id.uuid()),
+            step: step.and_then(|(_, step)| i32::try_from(step).ok()),
+            input: canonical::to_bytes(input)?,
+            output: canonical::to_bytes(decision)?,
+        })
+    }
+}
+
+/// Keeps a decision with its exact question and answer, in a statement of its own.
+pub async fn insert_decision(tx: &mut Tx, row: DecisionRow) -> Result<DecisionId, Error> {
+    let id = DecisionId::from(row.decision_id);
+    sqlx::query!(r#"SELECT keep_decision($1) AS "kept: ()""#, row as _)
+        .execute(&mut **tx)
+        .await?;
+    Ok(id)
 }
 
 /// A stored decision.

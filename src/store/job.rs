@@ -39,9 +39,7 @@ pub async fn enqueue(
     due_in_secs: i64,
 ) -> Result<(), Error> {
     sqlx::query!(
-        "INSERT INTO job (job_id, kind, tenant_id, subject, due_at)
-         VALUES (gen_random_uuid(), $1, $2, $3, db_now() + make_interval(secs => $4::bigint))
-         ON CONFLICT (kind, tenant_id, subject) DO UPDATE SET due_at = least(job.due_at, excluded.due_at)",
+        r#"SELECT enqueue_job($1, $2, $3, $4) AS "asked: ()""#,
         kind,
         tenant.as_str(),
         subject,

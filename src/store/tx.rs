@@ -46,6 +46,10 @@ impl Tx {
         Ok(self.inner.commit().await?)
     }
 
+    /// Ends a transaction that has only read. Nobody waits for the server: there is nothing to make durable, and its ROLLBACK goes out
+    /// in the packet with which the pool takes the connection back.
+    pub fn finish_read(self) {}
+
     /// Undoes it now, rather than when dropped.
     ///
     /// # Errors

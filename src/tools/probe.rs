@@ -116,13 +116,10 @@ impl Router {
         end: End,
     ) -> Result<ProbeReport, ClientError> {
         let mut tx = self.db.begin(&ctx.tenant).await?;
-        if store::update_ended(&mut tx, act, attempt.nonce, &end).await? {
-            let event = record::ended_event(act, action, &end);
-            audit::record(&mut tx, ctx, event)
-                .await
-                .map_err(|e| ClientError::Unavailable(e.to_string()))?;
-        }
+        let event = record::ended_event(act, action, &end);
+        let event = audit::row(&tx, ctx, &event).map_err(|e| ClientError::Unavailable(e.to_string()))?;
         // Another probe may have been first: the row has the last word.
+        store::update_ended(&mut tx, act, attempt.nonce, &end, event).await?;
         let settled = store::find(&mut tx, act).await?;
         crash::point("router.before_settle");
         tx.commit().await?;

@@ -79,16 +79,14 @@ impl Router {
     ) -> Result<bool, Fault> {
         let act = warrant.act();
         let mut tx = self.db.begin(&ctx.tenant).await?;
-        if !store::update_ended(&mut tx, act, warrant.nonce(), end).await? {
+        let event = ended_event(act, warrant.action(), end).plan(warrant.plan_id());
+        let event = audit::row(&tx, ctx, &event).map_err(|e| Fault::unavailable("store", e.to_string()))?;
+        if !store::update_ended(&mut tx, act, warrant.nonce(), end, event).await? {
             return Ok(false);
         }
         for (chunk, place) in placed {
             store::insert_chunk(&mut tx, ctx, act, chunk, place).await?;
         }
-        let event = ended_event(act, warrant.action(), end).plan(warrant.plan_id());
-        audit::record(&mut tx, ctx, event)
-            .await
-            .map_err(|e| Fault::unavailable("store", e.to_string()))?;
         crash::point("router.before_record");
         tx.commit().await?;
         Ok(true)

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::output::{Chunk, Placed};
 use crate::{
+    audit::EventRow,
     domain::{
         CanonicalError, OpCtx, Target, TargetId, canonical,
         plan::Verification,
@@ -171,12 +172,22 @@ pub(super) async fn update_prior(
     Ok(stored.rows_affected() == 1)
 }
 
-/// Ends a claimed attempt. `false`: somebody else has ended it.
-pub(super) async fn update_ended(tx: &mut Tx, act: &ActRef, nonce: Uuid, end: &End) -> Result<bool, Error> {
+/// Ends a claimed attempt, with its audit event, in one statement. `false`: somebody else has ended it, and told so.
+pub(super) async fn update_ended(
+    tx: &mut Tx,
+    act: &ActRef,
+    nonce: Uuid,
+    end: &End,
+    event: EventRow,
+) -> Result<bool, Error> {
     let result = canonical::to_bytes(&end.answer).map_err(corrupt)?;
-    let ended = sqlx::query!(
-        "UPDATE attempt SET status = $6, ended_at = db_now(), result = $7, error_code = $8, error = $9
-         WHERE execution_id = $1 AND step = $2 AND direction = $3 AND attempt = $4 AND nonce = $5 AND status = 'claimed'",
+    let ended = sqlx::query_scalar!(
+        r#"WITH ended AS (
+             UPDATE attempt SET status = $6, ended_at = db_now(), result = $7, error_code = $8, error = $9
+             WHERE execution_id = $1 AND step = $2 AND direction = $3 AND attempt = $4 AND nonce = $5 AND status = 'claimed'
+             RETURNING record_event($10) AS recorded
+           )
+           SELECT count(*) AS "ended!" FROM ended"#,
         act.execution_id.uuid(),
         step(act),
         act.direction.as_str(),
@@ -186,10 +197,11 @@ pub(super) async fn update_ended(tx: &mut Tx, act: &ActRef, nonce: Uuid, end: &E
         result,
         end.code,
         end.message,
+        event as _,
     )
-    .execute(&mut **tx)
+    .fetch_one(&mut **tx)
     .await?;
-    Ok(ended.rows_affected() == 1)
+    Ok(ended == 1)
 }
 
 /// The attempt's row.

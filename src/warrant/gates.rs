@@ -94,16 +94,9 @@ pub(super) async fn policy(
     let flags = policy::FlagsInput::default();
     let input = policy::Input::of_plan(doc, target, &actor, phase, Some(act.step), flags);
     let decision = live.engine.decide(&input);
-    policy::store::insert_decision(
-        tx,
-        live.ctx,
-        &input,
-        &decision,
-        Some(doc.plan_id),
-        Some(act.execution_id),
-        Some(act.step),
-    )
-    .await?;
+    let about = Some((act.execution_id, act.step));
+    let row = policy::store::DecisionRow::new(live.ctx, &input, &decision, doc.plan_id, about)?;
+    policy::store::insert_decision(tx, row).await?;
     if decision.permits_under(approved) {
         return Ok(());
     }

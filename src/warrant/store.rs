@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Answer, Error, Refusal};
 use crate::{
     domain::{
-        ApprovalId, CanonicalError, ExecutionId, PersonId, PlanId, TargetId, canonical,
+        ApprovalId, CanonicalError, ExecutionId, IdentityId, PersonId, PlanId, TargetId, canonical,
         plan::PlanDoc,
         run::{ActRef, Captured, Direction, JournalEvent},
     },
@@ -147,59 +147,24 @@ pub(super) async fn lock_execution(tx: &mut Tx, id: ExecutionId) -> Result<(), c
     Ok(())
 }
 
-/// Loads it all.
+/// Loads it all: four statements, because each is a round trip before every act.
 pub(super) async fn load(tx: &mut Tx, id: ExecutionId) -> Result<Rows, Error> {
-    let installation =
-        sqlx::query!(r#"SELECT generation, frozen, read_only, db_now() AS "now!" FROM installation"#)
-            .fetch_one(&mut **tx)
-            .await
-            .map_err(crate::store::Error::from)?;
-    let (now, installation) = (
-        installation.now,
-        InstallationRow {
-            generation: installation.generation,
-            frozen: installation.frozen,
-            read_only: installation.read_only,
-        },
-    );
-    let execution = execution(tx, id).await?;
-    let plan = plan(tx, execution.plan_id).await?;
+    let wanted = wanted(tx, id).await?;
     // Only for look-ups before the bytes are checked: who asked, and where.
-    let doc = PlanDoc::open(&plan.doc).ok();
-    let (approval, grant) = match execution.approval_id {
-        Some(id) => (approval(tx, id).await?, grant(tx, id).await?),
-        None => (None, None),
-    };
-    let approver = match &grant {
-        Some(grant) => approver(tx, grant.approver_person_id).await?,
-        None => None,
-    };
-    let identity = doc.as_ref().and_then(|doc| doc.requester.identity_id);
-    let requester_identity_person_id = match identity {
-        Some(id) => sqlx::query_scalar!("SELECT person_id FROM identity WHERE identity_id = $1", id.uuid())
-            .fetch_optional(&mut **tx)
-            .await
-            .map_err(crate::store::Error::from)?
-            .flatten()
-            .map(PersonId::from),
-        None => None,
-    };
-    let target = match doc.as_ref().map(|doc| doc.target.target_id) {
-        Some(id) => target(tx, id).await?,
-        None => None,
-    };
+    let doc = PlanDoc::open(&wanted.plan.doc).ok();
+    let grounds = grounds(tx, wanted.execution.approval_id, doc.as_ref()).await?;
     let told = told(tx, id).await?;
     let attempts = attempts(tx, id).await?;
     Ok(Rows {
-        now,
-        installation,
-        execution,
-        plan,
-        approval,
-        grant,
-        approver,
-        requester_identity_person_id,
-        target,
+        now: wanted.now,
+        installation: wanted.installation,
+        execution: wanted.execution,
+        plan: wanted.plan,
+        approval: grounds.approval,
+        grant: grounds.grant,
+        approver: grounds.approver,
+        requester_identity_person_id: grounds.requester_identity_person_id,
+        target: grounds.target,
         journal: told.journal,
         looks: told.looks,
         requests: told.requests,
@@ -207,79 +172,128 @@ pub(super) async fn load(tx: &mut Tx, id: ExecutionId) -> Result<Rows, Error> {
     })
 }
 
-async fn execution(tx: &mut Tx, id: ExecutionId) -> Result<ExecutionRow, Error> {
+/// What is to be carried out.
+struct Wanted {
+    now: DateTime<Utc>,
+    installation: InstallationRow,
+    execution: ExecutionRow,
+    plan: PlanRow,
+}
+
+async fn wanted(tx: &mut Tx, id: ExecutionId) -> Result<Wanted, Error> {
     let row = sqlx::query!(
-        "SELECT tenant_id, plan_id, approval_id, status, generation, epoch, journal_length, created_at, started_at
-         FROM execution WHERE execution_id = $1",
+        r#"SELECT i.generation, i.frozen, i.read_only, db_now() AS "now!",
+             e.tenant_id, e.plan_id, e.approval_id, e.status, e.generation AS of_generation, e.epoch, e.journal_length,
+             e.created_at, e.started_at,
+             p.tenant_id AS "plan_tenant_id?", p.status AS "plan_status?", p.doc_version AS "doc_version?", p.doc AS "doc?",
+             p.digest AS "digest?"
+           FROM installation i CROSS JOIN execution e LEFT JOIN plan p ON p.plan_id = e.plan_id
+           WHERE e.execution_id = $1"#,
         id.uuid()
     )
     .fetch_optional(&mut **tx)
     .await
     .map_err(crate::store::Error::from)?;
     let row = row.ok_or_else(|| Refusal::new("execution_unknown", "there is no such execution"))?;
-    Ok(ExecutionRow {
-        tenant_id: row.tenant_id,
-        plan_id: row.plan_id.into(),
-        approval_id: row.approval_id.map(ApprovalId::from),
-        status: row.status,
-        generation: row.generation,
-        epoch: row.epoch,
-        journal_length: row.journal_length,
-        created_at: row.created_at,
-        started_at: row.started_at,
+    let plan = (|| {
+        Some(PlanRow {
+            plan_id: row.plan_id.into(),
+            tenant_id: row.plan_tenant_id?,
+            status: row.plan_status?,
+            doc_version: row.doc_version?,
+            doc: row.doc?,
+            digest: row.digest?,
+        })
+    })();
+    Ok(Wanted {
+        now: row.now,
+        installation: InstallationRow {
+            generation: row.generation,
+            frozen: row.frozen,
+            read_only: row.read_only,
+        },
+        execution: ExecutionRow {
+            tenant_id: row.tenant_id,
+            plan_id: row.plan_id.into(),
+            approval_id: row.approval_id.map(ApprovalId::from),
+            status: row.status,
+            generation: row.of_generation,
+            epoch: row.epoch,
+            journal_length: row.journal_length,
+            created_at: row.created_at,
+            started_at: row.started_at,
+        },
+        plan: plan.ok_or_else(|| Refusal::new("plan_unknown", "the execution's plan does not exist"))?,
     })
 }
 
-async fn plan(tx: &mut Tx, id: PlanId) -> Result<PlanRow, Error> {
-    let row = sqlx::query_as!(
-        PlanRow,
-        "SELECT plan_id, tenant_id, status, doc_version, doc, digest FROM plan WHERE plan_id = $1",
-        id.uuid()
-    )
-    .fetch_optional(&mut **tx)
-    .await
-    .map_err(crate::store::Error::from)?;
-    row.ok_or_else(|| Refusal::new("plan_unknown", "the execution's plan does not exist").into())
+/// Who said yes, who asked, and where.
+struct Grounds {
+    approval: Option<ApprovalRow>,
+    grant: Option<GrantRow>,
+    approver: Option<ApproverRow>,
+    requester_identity_person_id: Option<PersonId>,
+    target: Option<TargetRow>,
 }
 
-async fn approval(tx: &mut Tx, id: ApprovalId) -> Result<Option<ApprovalRow>, crate::store::Error> {
-    Ok(sqlx::query_as!(
-        ApprovalRow,
-        "SELECT approval_id, plan_id, digest, tier, status, expires_at FROM approval WHERE approval_id = $1",
-        id.uuid()
+async fn grounds(
+    tx: &mut Tx,
+    approval_id: Option<ApprovalId>,
+    doc: Option<&PlanDoc>,
+) -> Result<Grounds, crate::store::Error> {
+    let row = sqlx::query!(
+        r#"SELECT a.approval_id AS "approval_id?", a.plan_id AS "plan_id?", a.digest AS "digest?", a.tier AS "tier?",
+             a.status AS "status?", a.expires_at AS "expires_at?",
+             g.statement AS "statement?", g.key_id AS "key_id?", g.signature AS "signature?",
+             g.approver_person_id AS "approver_person_id?",
+             person.person_id AS "person_id?", person.barred_until AS "barred_until?",
+             t.target_id AS "target_id?", t.version AS "version?", t.doc AS "doc?", login.person_id AS "linked?"
+           FROM (SELECT $1::uuid AS approval_id, $2::uuid AS target_id, $3::uuid AS identity_id) AS named
+           LEFT JOIN approval a ON a.approval_id = named.approval_id
+           LEFT JOIN approval_grant g ON g.approval_id = named.approval_id
+           LEFT JOIN person ON person.person_id = g.approver_person_id
+           LEFT JOIN target t ON t.target_id = named.target_id
+           LEFT JOIN identity login ON login.identity_id = named.identity_id"#,
+        approval_id.map(ApprovalId::uuid),
+        doc.map(|doc| doc.target.target_id.uuid()),
+        doc.and_then(|doc| doc.requester.identity_id).map(IdentityId::uuid),
     )
-    .fetch_optional(&mut **tx)
-    .await?)
-}
-
-async fn grant(tx: &mut Tx, id: ApprovalId) -> Result<Option<GrantRow>, crate::store::Error> {
-    Ok(sqlx::query_as!(
-        GrantRow,
-        "SELECT statement, key_id, signature, approver_person_id FROM approval_grant WHERE approval_id = $1",
-        id.uuid()
-    )
-    .fetch_optional(&mut **tx)
-    .await?)
-}
-
-async fn approver(tx: &mut Tx, id: PersonId) -> Result<Option<ApproverRow>, crate::store::Error> {
-    Ok(sqlx::query_as!(
-        ApproverRow,
-        "SELECT barred_until FROM person WHERE person_id = $1",
-        id.uuid()
-    )
-    .fetch_optional(&mut **tx)
-    .await?)
-}
-
-async fn target(tx: &mut Tx, id: TargetId) -> Result<Option<TargetRow>, crate::store::Error> {
-    Ok(sqlx::query_as!(
-        TargetRow,
-        "SELECT target_id, version, doc FROM target WHERE target_id = $1",
-        id.uuid()
-    )
-    .fetch_optional(&mut **tx)
-    .await?)
+    .fetch_one(&mut **tx)
+    .await?;
+    let approval = || {
+        Some(ApprovalRow {
+            approval_id: row.approval_id?.into(),
+            plan_id: row.plan_id?.into(),
+            digest: row.digest?,
+            tier: row.tier?,
+            status: row.status?,
+            expires_at: row.expires_at?,
+        })
+    };
+    let grant = || {
+        Some(GrantRow {
+            statement: row.statement?,
+            key_id: row.key_id?,
+            signature: row.signature?,
+            approver_person_id: row.approver_person_id?.into(),
+        })
+    };
+    let target = || {
+        Some(TargetRow {
+            target_id: row.target_id?.into(),
+            version: row.version?,
+            doc: row.doc?,
+        })
+    };
+    Ok(Grounds {
+        approval: approval(),
+        grant: grant(),
+        approver: row.person_id.map(|_| ApproverRow {
+            barred_until: row.barred_until,
+        }),
+        requester_identity_person_id: row.linked.map(PersonId::from),
+        target: target(),
+    })
 }
 
 /// What journal, router and people tell of an execution.

@@ -26,7 +26,8 @@ fn keys() -> ApprovalKeys {
 async fn requested(world: &World, ctx: &OpCtx) -> Checked {
     let checked = world.plan(ctx, None).await;
     let mut tx = world.gateway.begin(&ctx.tenant).await.unwrap();
-    approval::request(&mut tx, ctx, &checked).await.unwrap();
+    let now = tx.db_now().await.unwrap();
+    approval::request(&mut tx, ctx, &checked, now).await.unwrap();
     tx.commit().await.unwrap();
     checked
 }
@@ -290,7 +291,8 @@ async fn a_newer_plan_of_the_incident_takes_the_place_of_the_older() {
         plans::supersede_older(&mut tx, &system(), incident, plan.doc().plan_id)
             .await
             .unwrap();
-        approval::request(&mut tx, &system(), &plan).await.unwrap();
+        let now = tx.db_now().await.unwrap();
+        approval::request(&mut tx, &system(), &plan, now).await.unwrap();
         let open = approval::store::list_of_plan(&mut tx, plan.doc().plan_id)
             .await
             .unwrap();

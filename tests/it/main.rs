@@ -26,6 +26,7 @@ mod policy;
 mod restore;
 mod roles;
 mod rotation;
+mod round_trips;
 mod router;
 mod serve;
 mod shadow;

@@ -165,7 +165,14 @@ impl World {
     /// A checked plan to scale checkout, not stored yet.
     pub(crate) async fn checked(&self, ctx: &OpCtx, incident: Option<IncidentId>) -> Checked {
         let mut tx = self.gateway.begin(&ctx.tenant).await.unwrap();
-        let requester = store::requester(&mut tx, ctx).await.unwrap();
+        let owner: Option<uuid::Uuid> =
+            sqlx::query_scalar("SELECT owner_person_id FROM token WHERE token_id = $1")
+                .bind(ctx.actor.token_id.map(carapulse::domain::TokenId::uuid))
+                .fetch_optional(&mut *tx)
+                .await
+                .unwrap()
+                .flatten();
+        let requester = store::requester(ctx, owner.map(Into::into));
         let target = store::find_target(&mut tx, "shop").await.unwrap().unwrap();
         assert_eq!(target, self.target);
         let trigger = if incident.is_some() {
@@ -285,10 +292,13 @@ async fn a_draft_is_kept_with_what_it_lacks_and_goes_nowhere() {
     let world = World::new().await;
     let ada = world.person("ada", Role::Operator).await;
     let mut tx = world.gateway.begin(&ada.ctx.tenant).await.unwrap();
-    let requester = store::requester(&mut tx, &ada.ctx).await.unwrap();
+    let requester = store::requester(&ada.ctx, None);
     let proposal = Proposal::new(Trigger::Manual, requester, What::Text("make it fast".to_owned()));
     let drafted = draft(&ada.ctx, &world.target, &Reader, proposal).await;
-    let id = store::insert_draft(&mut tx, &ada.ctx, &drafted).await.unwrap();
+    let id = store::insert_draft(&mut tx, &ada.ctx, &drafted)
+        .await
+        .unwrap()
+        .plan_id;
     let stored = store::get(&mut tx, id).await.unwrap();
     assert!(matches!(&stored.content, Content::Draft(kept) if **kept == drafted));
     for to in PlanStatus::ALL {

@@ -102,10 +102,9 @@ async fn a_decision_is_kept_exactly_and_other_roles_cannot_move_the_pointer() {
     let decision = engine.decide(&input);
     assert_eq!(decision.decision, Outcome::Deny);
     let mut tx = router.begin(&ctx().tenant).await.unwrap();
-    let plan = ctx().id();
-    let id = store::insert_decision(&mut tx, &ctx(), &input, &decision, Some(plan), None, Some(1))
-        .await
-        .unwrap();
+    let (plan, execution) = (ctx().id(), ctx().id());
+    let row = store::DecisionRow::new(&ctx(), &input, &decision, plan, Some((execution, 1))).unwrap();
+    let id = store::insert_decision(&mut tx, row).await.unwrap();
     let kept = store::list_of_plan(&mut tx, plan).await.unwrap();
     assert_eq!(
         (kept[0].decision_id, &kept[0].input, &kept[0].decision),

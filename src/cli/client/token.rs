@@ -188,7 +188,7 @@ fn given(dsn: &str) -> anyhow::Result<(Address, DbRole)> {
 /// Where the gateway's own configuration is, as in its pod, it can be asked for the first token without a password.
 fn configured_address(config: &Config) -> anyhow::Result<Address> {
     database::configured(config, &config.get()?, DbRole::Gateway)?
-        .ok_or_else(|| Failure::of(Exit::Usage, "no database is configured: name it by --dsn").into())
+        .ok_or_else(|| Failure::of(Exit::Usage, "no database is configured: name it by --dsn"))
 }
 
 /// `90s`, `30m`, `12h`, `30d` as seconds.

@@ -37,6 +37,8 @@ pub struct Bearer {
     pub actor: Actor,
     /// The webhook source that it may deliver; only for source tokens.
     pub source: Option<String>,
+    /// The person who answers for it; only for tokens of services.
+    pub owner_person_id: Option<PersonId>,
 }
 
 /// A token to be made.
@@ -331,6 +333,7 @@ struct LiveRow {
     kind: String,
     identity_id: Option<uuid::Uuid>,
     person_id: Option<uuid::Uuid>,
+    owner_person_id: Option<uuid::Uuid>,
     source: Option<String>,
 }
 
@@ -352,6 +355,7 @@ impl LiveRow {
                 token_id: Some(self.token_id),
             },
             source: self.source,
+            owner_person_id: self.owner_person_id.map(Into::into),
         })
     }
 }

@@ -21,7 +21,7 @@ pub(super) struct NewRow<'a> {
 
 pub(super) async fn find_live(tx: &mut Tx, hash: &Digest) -> Result<Option<LiveRow>, Error> {
     let row = sqlx::query!(
-        r#"SELECT t.token_id, t.actor, t.role, t.kind, t.identity_id, i.person_id AS "person_id?", t.source
+        r#"SELECT t.token_id, t.actor, t.role, t.kind, t.identity_id, i.person_id AS "person_id?", t.owner_person_id, t.source
            FROM token t LEFT JOIN identity i ON i.tenant_id = t.tenant_id AND i.identity_id = t.identity_id
            WHERE t.tenant_id = current_tenant() AND t.secret_hash = $1
              AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > db_now())"#,
@@ -36,6 +36,7 @@ pub(super) async fn find_live(tx: &mut Tx, hash: &Digest) -> Result<Option<LiveR
         kind: row.kind,
         identity_id: row.identity_id,
         person_id: row.person_id,
+        owner_person_id: row.owner_person_id,
         source: row.source,
     }))
 }

@@ -16,6 +16,7 @@ use crate::{
     gateway::{
         Gateway,
         access::Caller,
+        opened::Opened,
         page::{PageOf, Params},
         problem::{Kind, Problem},
         refusals::refused,
@@ -112,6 +113,7 @@ pub(in crate::gateway) async fn decide(
 pub(in crate::gateway) async fn list(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
     Params(query): Params<Query>,
 ) -> Result<Response, Problem> {
     let known = |word: &str| ApprovalStatus::ALL.iter().any(|status| status.as_str() == word);
@@ -133,8 +135,8 @@ pub(in crate::gateway) async fn list(
         format!("{status:?}"),
         (query.limit, query.cursor.as_deref(), None),
     )?;
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
     let rows = store::list_approvals(&mut tx, status, page.after::<ApprovalId>()?, page.limit + 1).await?;
-    tx.commit().await?;
+    tx.finish_read();
     Ok(page.cursor_answer(rows, |row| row.approval_id.to_string()))
 }

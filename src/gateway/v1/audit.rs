@@ -15,6 +15,7 @@ use crate::{
     gateway::{
         Gateway,
         access::Caller,
+        opened::Opened,
         page::{PageOf, Params},
         problem::{Kind, Problem},
     },
@@ -47,6 +48,7 @@ pub(in crate::gateway) struct ProofQuery {
 pub(in crate::gateway) async fn events(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
     Params(query): Params<Query>,
 ) -> Result<Response, Problem> {
     let filter = Filter {
@@ -71,9 +73,9 @@ pub(in crate::gateway) async fn events(
         after: page.after()?,
         limit,
     };
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
     let rows = audit::list(&mut tx, &filter, &slice).await?;
-    tx.commit().await?;
+    tx.finish_read();
     Ok(page.cursor_answer(rows, |row| row.position.to_string()))
 }
 
@@ -81,10 +83,11 @@ pub(in crate::gateway) async fn events(
 pub(in crate::gateway) async fn checkpoint(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
 ) -> Result<Response, Problem> {
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
     let checkpoint = audit::latest_checkpoint(&mut tx).await?;
-    tx.commit().await?;
+    tx.finish_read();
     let none = || {
         Problem::new(
             Kind::NotFound,
@@ -98,11 +101,12 @@ pub(in crate::gateway) async fn checkpoint(
 pub(in crate::gateway) async fn proof(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
     Params(query): Params<ProofQuery>,
 ) -> Result<Response, Problem> {
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
     let log_size = audit::log_size(&mut tx).await?;
-    tx.commit().await?;
+    tx.finish_read();
     let size = query.size.unwrap_or(log_size);
     if size > log_size || query.position >= size {
         let detail = format!(

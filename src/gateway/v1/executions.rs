@@ -17,6 +17,7 @@ use crate::{
     gateway::{
         Gateway,
         access::Caller,
+        opened::Opened,
         page::{Id, PageOf, Params},
         problem::{Kind, Problem},
         strict::{self, Strict},
@@ -56,6 +57,7 @@ struct Rollback {
 pub(in crate::gateway) async fn list(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
     Params(query): Params<Query>,
 ) -> Result<Response, Problem> {
     let filters = format!("{:?} {:?}", query.status, query.plan_id);
@@ -67,24 +69,19 @@ pub(in crate::gateway) async fn list(
         (query.limit, query.cursor.as_deref(), query.offset),
     )?;
     let status = query.status.as_deref();
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
     if let Some(offset) = page.offset {
         let counted = store::count_executions(&mut tx, status, query.plan_id).await?;
         let rows = match store::nth_execution(&mut tx, status, query.plan_id, offset).await? {
             Some(from) => execution::list(&mut tx, status, query.plan_id, from.before(), page.limit).await?,
             None => Vec::new(),
         };
-        tx.commit().await?;
+        tx.finish_read();
         return Ok(page.offset_answer(&rows, counted));
     }
-    let mut rows = execution::list(&mut tx, status, query.plan_id, page.after()?, page.limit).await?;
-    // The stage gives at most 200 rows: whether there is one more is asked for apart.
-    let more = match rows.last() {
-        Some(last) => execution::list(&mut tx, status, query.plan_id, Some(last.execution_id), 1).await?,
-        None => Vec::new(),
-    };
-    tx.commit().await?;
-    rows.extend(more);
+    // One more than are shown: whether there is a next page.
+    let rows = execution::list(&mut tx, status, query.plan_id, page.after()?, page.limit + 1).await?;
+    tx.finish_read();
     Ok(page.cursor_answer(rows, |row| row.execution_id.to_string()))
 }
 
@@ -92,11 +89,12 @@ pub(in crate::gateway) async fn list(
 pub(in crate::gateway) async fn get(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
     Id(id): Id<ExecutionId>,
 ) -> Result<Response, Problem> {
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
     let found = execution::find(&mut tx, id).await?;
-    tx.commit().await?;
+    tx.finish_read();
     found
         .map(|row| Json(row).into_response())
         .ok_or_else(|| Problem::not_found("execution", id))
@@ -106,11 +104,12 @@ pub(in crate::gateway) async fn get(
 pub(in crate::gateway) async fn steps(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
     Id(id): Id<ExecutionId>,
 ) -> Result<Response, Problem> {
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
     let rows = execution::steps(&mut tx, id).await?;
-    tx.commit().await?;
+    tx.finish_read();
     Ok(Json(json!({"data": rows})).into_response())
 }
 

@@ -15,6 +15,7 @@ use crate::{
     gateway::{
         Gateway,
         access::Caller,
+        opened::Opened,
         problem::{Kind, Problem},
         strict::Strict,
     },
@@ -34,11 +35,12 @@ pub(in crate::gateway) struct Freeze {
 pub(in crate::gateway) async fn get(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
 ) -> Result<Response, Problem> {
     of_the_installation(&ctx)?;
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
     let (frozen, reason) = store::get_freeze(&mut tx).await?;
-    tx.commit().await?;
+    tx.finish_read();
     Ok(Json(json!({"frozen": frozen, "reason": reason})).into_response())
 }
 

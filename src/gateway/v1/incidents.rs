@@ -13,6 +13,7 @@ use crate::{
     gateway::{
         Gateway,
         access::Caller,
+        opened::Opened,
         page::{Id, PageOf, Params},
         problem::Problem,
     },
@@ -31,6 +32,7 @@ pub(in crate::gateway) struct Query {
 pub(in crate::gateway) async fn list(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
     Params(query): Params<Query>,
 ) -> Result<Response, Problem> {
     let filters = format!("status={:?}", query.status);
@@ -41,10 +43,10 @@ pub(in crate::gateway) async fn list(
         filters,
         (query.limit, query.cursor.as_deref(), None),
     )?;
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
     let before = page.after::<IncidentId>()?;
     let rows = store::list_incidents(&mut tx, query.status.as_deref(), before, page.limit + 1).await?;
-    tx.commit().await?;
+    tx.finish_read();
     Ok(page.cursor_answer(rows, |row| row.incident_id.to_string()))
 }
 
@@ -52,16 +54,17 @@ pub(in crate::gateway) async fn list(
 pub(in crate::gateway) async fn get(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
     Id(id): Id<IncidentId>,
 ) -> Result<Response, Problem> {
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
     let incident = store::find_incident(&mut tx, id)
         .await?
         .ok_or_else(|| Problem::not_found("incident", id))?;
     let signals = store::list_signals(&mut tx, id).await?;
     let diagnoses = store::list_diagnoses(&mut tx, id).await?;
     let plans = store::list_incident_plans(&mut tx, id).await?;
-    tx.commit().await?;
+    tx.finish_read();
     let mut body = serde_json::to_value(&incident).map_err(|error| Problem::internal(&error))?;
     body["signals"] = signals.into();
     body["diagnoses"] = diagnoses.into();

@@ -9,6 +9,7 @@ use crate::{
     gateway::{
         Gateway,
         access::Caller,
+        opened::Opened,
         page::{PageOf, Params},
         problem::Problem,
     },
@@ -27,6 +28,7 @@ pub(in crate::gateway) struct Query {
 pub(in crate::gateway) async fn list(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
     Params(query): Params<Query>,
 ) -> Result<Response, Problem> {
     let filters = format!("status={:?}", query.status);
@@ -37,9 +39,9 @@ pub(in crate::gateway) async fn list(
         filters,
         (query.limit, query.cursor.as_deref(), None),
     )?;
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
     let before = page.after::<NotificationId>()?;
     let rows = store::list_notifications(&mut tx, query.status.as_deref(), before, page.limit + 1).await?;
-    tx.commit().await?;
+    tx.finish_read();
     Ok(page.cursor_answer(rows, |row| row.notification_id.to_string()))
 }

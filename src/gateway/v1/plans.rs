@@ -21,8 +21,9 @@ use crate::{
     execution,
     gateway::{
         Gateway,
-        access::Caller,
+        access::{Caller, Proposer},
         idempotency::{Claimed, IdempotencyKey, claim},
+        opened::Opened,
         page::{Id, PageOf, Params},
         problem::{Kind, Problem},
         refusals::refused,
@@ -85,7 +86,7 @@ struct Execute {
 /// `POST /v1/plans`.
 pub(in crate::gateway) async fn create(
     State(gateway): State<Gateway>,
-    Caller(ctx): Caller,
+    proposer: Proposer,
     key: IdempotencyKey,
     body: Strict<Create>,
 ) -> Result<Response, Problem> {
@@ -106,13 +107,14 @@ pub(in crate::gateway) async fn create(
         timing: create.verification,
         limits: create.constraints,
     };
-    proposing::create(&gateway, &ctx, key, &raw, wish).await
+    proposing::create(&gateway, proposer, key, &raw, wish).await
 }
 
 /// `GET /v1/plans`: newest first.
 pub(in crate::gateway) async fn list(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
     Params(query): Params<Query>,
 ) -> Result<Response, Problem> {
     let filters = format!("{:?} {:?} {:?}", query.status, query.target, query.incident_id);
@@ -123,7 +125,7 @@ pub(in crate::gateway) async fn list(
         filters,
         (query.limit, query.cursor.as_deref(), query.offset),
     )?;
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
     if let Some(offset) = page.offset {
         let status = query.status.map(PlanStatus::as_str);
         let counted = store::count_plans(&mut tx, status, query.target.as_deref(), query.incident_id).await?;
@@ -139,11 +141,11 @@ pub(in crate::gateway) async fn list(
             Some(before) => listed(&mut tx, &query, before.before(), page.limit).await?,
             None => Vec::new(),
         };
-        tx.commit().await?;
+        tx.finish_read();
         return Ok(page.offset_answer(&rows, counted));
     }
     let rows = listed(&mut tx, &query, page.after()?, page.limit + 1).await?;
-    tx.commit().await?;
+    tx.finish_read();
     Ok(page.cursor_answer(rows, |row| row.plan_id.to_string()))
 }
 
@@ -167,12 +169,12 @@ async fn listed(
 pub(in crate::gateway) async fn get(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
     Id(id): Id<PlanId>,
 ) -> Result<Response, Problem> {
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
-    let stored = plans::get(&mut tx, id).await?;
-    let approvals = approval::store::list_of_plan(&mut tx, id).await?;
-    tx.commit().await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
+    let (stored, approvals) = approval::store::plan_with_requests(&mut tx, id).await?;
+    tx.finish_read();
     Ok(Json(view(&stored, &approvals)).into_response())
 }
 
@@ -180,11 +182,12 @@ pub(in crate::gateway) async fn get(
 pub(in crate::gateway) async fn diff(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
     Id(id): Id<PlanId>,
 ) -> Result<Response, Problem> {
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
     let stored = plans::get(&mut tx, id).await?;
-    tx.commit().await?;
+    tx.finish_read();
     let changes = stored.doc().map(plan::diff).unwrap_or_default();
     let targets = changes.iter().filter(|line| line.writes).count();
     Ok(
@@ -197,11 +200,12 @@ pub(in crate::gateway) async fn diff(
 pub(in crate::gateway) async fn risk(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
     Id(id): Id<PlanId>,
 ) -> Result<Response, Problem> {
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
     let stored = plans::get(&mut tx, id).await?;
-    tx.commit().await?;
+    tx.finish_read();
     let Some(doc) = stored.doc() else {
         return Err(Problem::new(
             Kind::Conflict,

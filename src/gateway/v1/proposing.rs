@@ -15,15 +15,19 @@ use serde_json::{Value, json};
 
 use super::{plan_view::view, store};
 use crate::{
-    approval,
+    approval::{self, Approval},
     domain::{ContextRef, OpCtx, PlanId, Target, plan::Trigger},
     gateway::{
         Gateway,
+        access::Proposer,
         idempotency::{Claimed, IdempotencyKey, claim},
         problem::{Kind, Problem},
         target,
     },
-    plan::{self, AssertionRequest, Checks, Draft, Limits, Proposal, Rejected, Timing, What, store as plans},
+    plan::{
+        self, AssertionRequest, Checks, Draft, Limits, Proposal, Rejected, Stored, Timing, What,
+        store as plans,
+    },
     policy::FlagsInput,
     store::Tx,
 };
@@ -59,20 +63,20 @@ pub(in crate::gateway) struct Context {
 /// Drafts, checks and stores; 201 with the plan, which may be a draft that says what it lacks.
 pub(super) async fn create(
     gateway: &Gateway,
-    ctx: &OpCtx,
+    proposer: Proposer,
     key: IdempotencyKey,
     raw: &[u8],
     wish: Wish,
 ) -> Result<Response, Problem> {
     let route = wish.route;
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let ctx = &proposer.ctx;
+    let mut tx = proposer.opened.tx(gateway, ctx).await?;
     if let Claimed::Replay(answer) = claim(&mut tx, ctx, key.clone(), route, "", raw).await? {
         return Ok(answer);
     }
-    let target = resolve(&mut tx, &wish).await?;
-    let requester = plans::requester(&mut tx, ctx).await?;
-    let (frozen, _) = store::get_freeze(&mut tx).await?;
-    tx.commit().await?;
+    let (target, frozen) = resolve(&mut tx, &wish).await?;
+    tx.finish_read();
+    let requester = plans::requester(ctx, proposer.token_owner);
 
     let proposal = Proposal {
         summary: wish.summary,
@@ -107,9 +111,8 @@ pub(super) async fn create(
         Claimed::Replay(answer) => return Ok(answer),
         Claimed::Fresh(claim) => claim,
     };
-    let plan_id = insert(&mut tx, ctx, &planned).await?;
-    let stored = plans::get(&mut tx, plan_id).await?;
-    let approvals = approval::store::list_of_plan(&mut tx, plan_id).await?;
+    let (stored, approvals) = insert(&mut tx, ctx, &planned).await?;
+    let plan_id = stored.plan_id;
     let answer =
         json!({"plan_id": plan_id, "created_at": stored.created_at, "plan": view(&stored, &approvals)});
     claim.settle(&mut tx, ctx, StatusCode::CREATED, &answer).await?;
@@ -140,15 +143,16 @@ async fn check(
     }
 }
 
-async fn insert(tx: &mut Tx, ctx: &OpCtx, planned: &Planned) -> Result<PlanId, Problem> {
+async fn insert(tx: &mut Tx, ctx: &OpCtx, planned: &Planned) -> Result<(Stored, Vec<Approval>), Problem> {
     match planned {
-        Planned::Draft(draft) => Ok(plans::insert_draft(tx, ctx, draft).await?),
+        Planned::Draft(draft) => Ok((plans::insert_draft(tx, ctx, draft).await?, Vec::new())),
         Planned::Checked(checked) => {
-            let plan_id = plans::insert(tx, ctx, checked).await?;
+            let stored = plans::insert(tx, ctx, checked).await?;
+            let mut approvals = Vec::new();
             if checked.needs_approval() {
-                approval::request(tx, ctx, checked).await?;
+                approvals.push(approval::request(tx, ctx, checked, stored.created_at).await?);
             }
-            Ok(plan_id)
+            Ok((stored, approvals))
         }
     }
 }
@@ -184,7 +188,8 @@ fn refusal(rejected: &Rejected) -> Problem {
         })
 }
 
-async fn resolve(tx: &mut Tx, wish: &Wish) -> Result<Target, Problem> {
+/// The place of the wish, and whether the installation is frozen.
+async fn resolve(tx: &mut Tx, wish: &Wish) -> Result<(Target, bool), Problem> {
     let context = wish.context.as_ref();
     let named = wish.target.as_deref().or_else(|| {
         context
@@ -198,9 +203,9 @@ async fn resolve(tx: &mut Tx, wish: &Wish) -> Result<Target, Problem> {
                 format!("no target `{name}`; `carapulse target list` shows those registered"),
             )
         };
-        return plans::find_target(tx, name)
-            .await?
-            .ok_or_else(|| unknown().at("/target", "no such target"));
+        let (target, frozen) = plans::find_place(tx, name).await?;
+        let target = target.ok_or_else(|| unknown().at("/target", "no such target"))?;
+        return Ok((target, frozen));
     }
     let Some(context) = context else {
         return Err(Problem::new(Kind::MissingField, "name a registered `target`").at("/target", "missing"));
@@ -208,7 +213,7 @@ async fn resolve(tx: &mut Tx, wish: &Wish) -> Result<Target, Problem> {
     let (targets, _) = target::list(tx).await?;
     let mut fitting = targets.into_iter().filter(|target| context.fits(&target.context));
     match (fitting.next(), fitting.next()) {
-        (Some(only), None) => Ok(only),
+        (Some(only), None) => Ok((only, store::get_freeze(tx).await?.0)),
         (None, _) => Err(Problem::new(
             Kind::UnknownTarget,
             "no registered target fits this context; name a `target`",

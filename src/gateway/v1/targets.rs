@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::gateway::{
     Gateway,
     access::Caller,
+    opened::Opened,
     page::Id,
     problem::Problem,
     strict::Strict,
@@ -23,10 +24,11 @@ use crate::gateway::{
 pub(in crate::gateway) async fn list(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
 ) -> Result<Response, Problem> {
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
     let (targets, pending) = target::list(&mut tx).await?;
-    tx.commit().await?;
+    tx.finish_read();
     Ok(Json(json!({"data": targets, "pending": pending, "pagination": {"limit": 1000}})).into_response())
 }
 
@@ -34,12 +36,13 @@ pub(in crate::gateway) async fn list(
 pub(in crate::gateway) async fn get(
     State(gateway): State<Gateway>,
     Caller(ctx): Caller,
+    opened: Opened,
     Id(name): Id<String>,
 ) -> Result<Response, Problem> {
-    let mut tx = gateway.db.begin(&ctx.tenant).await?;
+    let mut tx = opened.tx(&gateway, &ctx).await?;
     let found = target::find(&mut tx, &name).await?;
     let pending = target::find_pending(&mut tx, &name).await?;
-    tx.commit().await?;
+    tx.finish_read();
     match (found, pending) {
         (None, None) => Err(Problem::not_found("target", name)),
         (Some(target), None) => Ok(Json(json!({"target": target})).into_response()),

@@ -13,7 +13,7 @@ use crate::{
     domain::plan::Trigger,
     gateway::{
         Gateway,
-        access::Caller,
+        access::Proposer,
         idempotency::IdempotencyKey,
         page::Id,
         problem::{Kind, Problem},
@@ -79,7 +79,7 @@ pub(in crate::gateway) async fn list() -> Response {
 /// `POST /v1/workflows/{name}/start`: the plan asks for its approval as every plan does.
 pub(in crate::gateway) async fn start(
     State(gateway): State<Gateway>,
-    Caller(ctx): Caller,
+    proposer: Proposer,
     Id(name): Id<String>,
     key: IdempotencyKey,
     body: Strict<Start>,
@@ -112,7 +112,7 @@ pub(in crate::gateway) async fn start(
         timing: start.verification,
         limits: start.constraints,
     };
-    proposing::create(&gateway, &ctx, key, &covered, wish).await
+    proposing::create(&gateway, proposer, key, &covered, wish).await
 }
 
 fn scale(input: &Map<String, Value>) -> Result<Intent, Problem> {

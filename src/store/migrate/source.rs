@@ -37,6 +37,7 @@ pub const fn builtin() -> &'static [Source] {
         "V6__executions",
         "V7__what_a_part_may_say",
         "V8__restore",
+        "V9__faces",
     ]
 }
 

@@ -25,6 +25,8 @@ async fn a_plan_is_approved_by_another_person_and_executed_once() {
     );
     assert_eq!(made["plan"]["status"], "pending_approval");
     assert_eq!(made["plan"]["steps"][0]["tool"], "kubectl");
+    let (_, read) = answer(world.get(&format!("/v1/plans/{id}"), &ada)).await;
+    assert_eq!(made["plan"], read, "what is answered is what was stored");
 
     let yes = |token: &str, digest: &str| {
         world.post(

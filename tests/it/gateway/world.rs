@@ -66,6 +66,11 @@ impl World {
         let pool = Db::connect(&db.url(DbRole::Gateway), DbRole::Gateway, 16)
             .await
             .unwrap();
+        Self::on(db, pool).await
+    }
+
+    /// A gateway that works with `pool`.
+    pub(crate) async fn on(db: TestDb, pool: Db) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let objects = ObjectStore::folder(folder.path()).unwrap();
         let (intake, batcher) = intake::channel(pool.clone());

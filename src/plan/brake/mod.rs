@@ -1,6 +1,7 @@
 //! The brake: automatic plans stop when they come too often, or when the last one did not help. In code, not in policy.
 
-use super::store;
+mod store;
+
 use crate::{domain::TargetId, store::Tx};
 
 /// How often the system may act by itself.
