@@ -187,17 +187,18 @@ impl Tail {
     /// Reads what is new. Whether it is over is asked first: what was written before the end is then read after it.
     async fn look(&mut self) -> Result<bool, Error> {
         let mut tx = self.gateway.db.begin(&self.ctx.tenant).await?;
+        let status = store::find_status(&mut tx, self.id)
+            .await?
+            .ok_or(Error::NotFound)?;
+        let entries = store::list_journal(&mut tx, self.id, self.position.journal, PAGE).await?;
+        let chunks = store::list_chunks(&mut tx, self.id, &self.position, PAGE).await?;
+        // Asked last: what was read was written before this look at the token, so nothing written after its end is sent.
         if let Some(token_id) = self.ctx.actor.token_id
             && !identity::is_live(&mut tx, token_id).await?
         {
             self.finish("bye", json!({"reason": "unauthenticated"}));
             return Ok(true);
         }
-        let status = store::find_status(&mut tx, self.id)
-            .await?
-            .ok_or(Error::NotFound)?;
-        let entries = store::list_journal(&mut tx, self.id, self.position.journal, PAGE).await?;
-        let chunks = store::list_chunks(&mut tx, self.id, &self.position, PAGE).await?;
         tx.commit().await?;
         let found = !entries.is_empty() || !chunks.is_empty();
         for entry in entries {
