@@ -95,7 +95,7 @@ async fn act(it: &mut Approved, router: &Arc<Router>, direction: Direction) -> (
 
 async fn turn_back(it: &mut Approved, act: &ActRef) {
     it.end(act, AttemptStatus::Done).await;
-    it.sql("UPDATE execution SET status = 'rolling_back'").await;
+    it.turn_back().await;
 }
 
 async fn lose_the_report(it: &mut Approved) {
@@ -106,24 +106,28 @@ async fn lose_the_report(it: &mut Approved) {
 
 #[tokio::test]
 async fn scale_acts_is_probed_and_goes_back_unless_somebody_came_between() {
-    let cluster = Cluster::new("scale");
-    let args = json!({ "resource": "deployment/web", "replicas": 4 });
-    let (mut it, router) = cluster.plan("scale", args, &[("replicas", "2")]).await;
-    let (forward, report) = act(&mut it, &router, Direction::Forward).await;
-    assert!(done(&report), "{report:?}");
-    assert_eq!(cluster.web("/spec/replicas"), 4);
-    lose_the_report(&mut it).await;
-    assert_eq!(router.probe(&forward).await.expect("probe"), ProbeReport::Done);
-    turn_back(&mut it, &forward).await;
-    cluster.kubectl(&["scale", "--replicas=7", "deployment/web"]);
-    let (back, report) = act(&mut it, &router, Direction::Rollback).await;
-    assert_eq!(report.code.as_deref(), Some("drifted"), "{report:?}");
-    it.end(&back, AttemptStatus::Refused).await;
-    cluster.kubectl(&["scale", "--replicas=4", "deployment/web"]);
-    let again = it.intend(0, Direction::Rollback, 2).await;
-    let report = router.act(&again).await.expect("report");
-    assert!(done(&report), "{report:?}");
-    assert_eq!(cluster.web("/spec/replicas"), 2);
+    for (name, between) in [("scale", None), ("scale-between", Some("--replicas=7"))] {
+        let cluster = Cluster::new(name);
+        let args = json!({ "resource": "deployment/web", "replicas": 4 });
+        let (mut it, router) = cluster.plan("scale", args, &[("replicas", "2")]).await;
+        let (forward, report) = act(&mut it, &router, Direction::Forward).await;
+        assert!(done(&report), "{report:?}");
+        assert_eq!(cluster.web("/spec/replicas"), 4);
+        lose_the_report(&mut it).await;
+        assert_eq!(router.probe(&forward).await.expect("probe"), ProbeReport::Done);
+        turn_back(&mut it, &forward).await;
+        if let Some(replicas) = between {
+            cluster.kubectl(&["scale", replicas, "deployment/web"]);
+        }
+        let (_, report) = act(&mut it, &router, Direction::Rollback).await;
+        if between.is_some() {
+            assert_eq!(report.code.as_deref(), Some("drifted"), "{report:?}");
+            assert_eq!(cluster.web("/spec/replicas"), 7);
+        } else {
+            assert!(done(&report), "{report:?}");
+            assert_eq!(cluster.web("/spec/replicas"), 2);
+        }
+    }
 }
 
 #[tokio::test]
