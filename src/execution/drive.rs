@@ -392,13 +392,12 @@ async fn tell(tx: &mut Tx, ctx: &OpCtx, loaded: &Loaded, before: &State) -> Resu
         event.subject(id.uuid()).plan(loaded.doc.plan_id).execution(id),
     )
     .await?;
+    if now.phase == Phase::Ended {
+        metrics::counter!("carapulse_execution_ended_total", "outcome" => now.status()).increment(1);
+    }
     match (now.phase, now.status()) {
         (Phase::Attention, _) => page(tx, ctx, id, Kind::NeedsAttention, &reason).await,
         (Phase::Ended, "rollback_failed") => page(tx, ctx, id, Kind::RollbackFailed, &reason).await,
-        (Phase::Ended, status) => {
-            metrics::counter!("carapulse_execution_ended_total", "outcome" => status).increment(1);
-            Ok(())
-        }
         _ => Ok(()),
     }
 }

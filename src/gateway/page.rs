@@ -10,7 +10,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
 use std::str::FromStr;
 
 use super::{
@@ -135,25 +134,56 @@ impl<'a> PageOf<'a> {
         let limit = usize::try_from(self.limit).unwrap_or(50);
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let mut pagination = json!({"limit": self.limit});
-        if let (true, Some(last)) = (more, rows.last()) {
-            let cursor = self
-                .gateway
+        let seal = |last| {
+            self.gateway
                 .cursors
-                .seal(&self.ctx.tenant, self.list, &self.filters, &key(last));
-            pagination["next_cursor"] = Value::String(cursor);
-        }
-        Json(json!({"data": rows, "pagination": pagination})).into_response()
+                .seal(&self.ctx.tenant, self.list, &self.filters, &key(last))
+        };
+        let pagination = Pagination {
+            limit: self.limit,
+            next_cursor: rows.last().filter(|_| more).map(seal),
+            ..Pagination::default()
+        };
+        Json(Answer {
+            data: &rows,
+            pagination,
+        })
+        .into_response()
     }
 
     /// The answer for an offset page; `counted` is the number of rows, counted no further than one beyond the largest offset.
     pub fn offset_answer<T: Serialize>(&self, rows: &[T], counted: i64) -> Response {
-        let pagination = json!({
-            "limit": self.limit,
-            "offset": self.offset.unwrap_or_default(),
-            "total": counted.min(MAX_OFFSET),
-            "total_is_exact": counted <= MAX_OFFSET,
-        });
-        Json(json!({"data": rows, "pagination": pagination})).into_response()
+        let pagination = Pagination {
+            limit: self.limit,
+            offset: Some(self.offset.unwrap_or_default()),
+            total: Some(counted.min(MAX_OFFSET)),
+            total_is_exact: Some(counted <= MAX_OFFSET),
+            ..Pagination::default()
+        };
+        Json(Answer {
+            data: rows,
+            pagination,
+        })
+        .into_response()
     }
+}
+
+/// Written out row by row, without a tree of values in between.
+#[derive(Debug, Serialize)]
+struct Answer<'a, T> {
+    data: &'a [T],
+    pagination: Pagination,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Pagination {
+    limit: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_is_exact: Option<bool>,
 }

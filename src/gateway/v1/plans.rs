@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    plan_view::{self, view},
+    plan_view::{self, PlanView},
     proposing::{self, Wish},
     store,
 };
@@ -175,7 +175,7 @@ pub(in crate::gateway) async fn get(
     let mut tx = opened.tx(&gateway, &ctx).await?;
     let (stored, approvals) = approval::store::plan_with_requests(&mut tx, id).await?;
     tx.finish_read();
-    Ok(Json(view(&stored, &approvals)).into_response())
+    Ok(Json(PlanView::new(&stored, &approvals)).into_response())
 }
 
 /// `GET /v1/plans/{id}/diff`: each step as before → after.

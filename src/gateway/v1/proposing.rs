@@ -13,7 +13,7 @@ use axum::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{plan_view::view, store};
+use super::{plan_view::PlanView, store};
 use crate::{
     approval::{self, Approval},
     domain::{ContextRef, OpCtx, PlanId, Target, plan::Trigger},
@@ -113,8 +113,7 @@ pub(super) async fn create(
     };
     let (stored, approvals) = insert(&mut tx, ctx, &planned).await?;
     let plan_id = stored.plan_id;
-    let answer =
-        json!({"plan_id": plan_id, "created_at": stored.created_at, "plan": view(&stored, &approvals)});
+    let answer = json!({"plan_id": plan_id, "created_at": stored.created_at, "plan": PlanView::new(&stored, &approvals)});
     claim.settle(&mut tx, ctx, StatusCode::CREATED, &answer).await?;
     tx.commit().await?;
     Ok(created(plan_id, answer))
