@@ -218,3 +218,28 @@ async fn a_gateway_that_is_not_there_is_said_in_one_line() {
     assert_eq!(said.code, 8, "{said:?}");
     assert_eq!(said.err.trim().lines().count(), 1, "{said:?}");
 }
+
+#[tokio::test]
+async fn the_catalogue_is_listed_and_an_unknown_tool_or_action_names_what_there_is() {
+    let world = World::new().await;
+    let ada = world.token("ada", Role::Viewer).await;
+    let listed = run(&world, &ada, &["tools", "list"]).await;
+    assert_eq!(listed.code, 0, "{listed:?}");
+    let lines = || listed.out.lines();
+    assert!(
+        lines().any(|line| line.contains("kubectl") && line.contains("scale")),
+        "{listed:?}"
+    );
+    let scale = run(&world, &ada, &["tools", "get", "kubectl", "scale", "-o", "json"]).await;
+    assert_eq!(scale.code, 0, "{scale:?}");
+    assert_eq!(
+        (&scale.json()["tool"], &scale.json()["action"]),
+        (&json!("kubectl"), &json!("scale"))
+    );
+    for unknown in [["kubectl", "dance"], ["dance", "scale"]] {
+        let refused = run(&world, &ada, &["tools", "get", unknown[0], unknown[1]]).await;
+        assert_eq!(refused.code, 6, "{refused:?}");
+        assert_eq!(refused.err.trim().lines().count(), 1, "one line: {refused:?}");
+        assert!(refused.err.contains("dance"), "{refused:?}");
+    }
+}

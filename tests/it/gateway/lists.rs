@@ -66,3 +66,30 @@ async fn cursor_and_offset_pages_show_every_plan_once_and_cursors_stay_where_the
     let foreign = world.get(&format!("/v1/plans?limit=2&cursor={first_cursor}"), &eve);
     assert_eq!(problem(foreign.send().await.unwrap()).await.1, "invalid_cursor");
 }
+
+/// One row more than a page is read, to know whether there is another: also beyond the largest page.
+#[tokio::test]
+async fn the_largest_page_says_whether_another_follows() {
+    let world = World::new().await;
+    world.target("shop").await;
+    let ada = world.token("ada", Role::Operator).await;
+    let wishes: Vec<Value> = (0..201)
+        .map(|number| json!({"target": "shop", "intent": format!("wish number {number}")}))
+        .collect();
+    for some in wishes.chunks(16) {
+        let made = some
+            .iter()
+            .map(|body| answer(world.post("/v1/plans", &ada, body)));
+        for (status, plan) in futures::future::join_all(made).await {
+            assert_eq!(status, 201, "{plan}");
+        }
+    }
+    let (_, page) = answer(world.get("/v1/plans?limit=200", &ada)).await;
+    assert_eq!(page["data"].as_array().map(Vec::len), Some(200));
+    let cursor = page["pagination"]["next_cursor"]
+        .as_str()
+        .expect("one plan is left");
+    let (_, last) = answer(world.get(&format!("/v1/plans?limit=200&cursor={cursor}"), &ada)).await;
+    assert_eq!(last["data"].as_array().map(Vec::len), Some(1));
+    assert_eq!(last["pagination"], json!({"limit": 200}));
+}

@@ -163,7 +163,10 @@ mod tests {
 
     #[test]
     fn what_could_leave_out_sources_is_found() {
-        assert_eq!(ignored("# **/x\n/target\n*.md\n**/*.snap\n"), Vec::<String>::new());
+        assert_eq!(
+            ignored("# **/x\n/target\n*.md\n**/*.snap\n"),
+            Vec::<String>::new()
+        );
         let found = ignored("**/target\n!/src\n");
         assert_eq!(found.len(), 2, "{found:?}");
         let own = std::fs::read_to_string(workspace::path(".dockerignore")).expect("there");
