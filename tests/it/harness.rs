@@ -102,11 +102,14 @@ impl TestDb {
         let copy = format!("b_{}", uuid::Uuid::new_v4().simple());
         let name = self.name();
         let mut admin = PgConnection::connect(server().expose()).await.unwrap();
-        sqlx::query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1")
-            .bind(&name)
-            .execute(&mut admin)
-            .await
-            .unwrap();
+        // Clients only: the server's own workers leave by themselves.
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND backend_type = 'client backend'",
+        )
+        .bind(&name)
+        .execute(&mut admin)
+        .await
+        .unwrap();
         let statement = format!("CREATE DATABASE {copy} TEMPLATE {name}");
         sqlx::raw_sql(AssertSqlSafe(statement))
             .execute(&mut admin)

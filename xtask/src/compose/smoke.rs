@@ -25,6 +25,7 @@ pub fn run(registry: &str, tag: &str, keep: bool) -> Result<()> {
 
 fn play_it(project: &Project) -> Result<()> {
     project.up(&[])?;
+    step("profile observability: Prometheus", || watched(project))?;
     kube::with_cluster(|cluster| {
         let gateway = gateway_of(project, "managed")?;
         let address = relay::start(&gateway, play::api_address(cluster.kubeconfig())?)?;
@@ -32,13 +33,17 @@ fn play_it(project: &Project) -> Result<()> {
             "managed system: a real Kubernetes API (its nodes are simulated), reached from the network `managed` at {address}"
         ));
         play::run(project, cluster, address)?;
+        // Before anything is brought up beside: containers made anew count from nothing.
+        step("OPA was asked what was decided, and said the same", || {
+            agreed(project)
+        })?;
         step("who reaches whom", || network::try_all(project, address))
     })?;
     step("profile chatops: the agent", || {
         let up = ["--profile", "chatops", "up", "--detach", "--wait", "agent"];
         capture(project.compose().args(up)).map(drop)
     })?;
-    step("profile observability: Prometheus", || measured(project))?;
+    step("Prometheus scrapes all roles", || scraped(project))?;
     step("profile simulation: LocalStack's stand-in", || simulated(project))?;
     if project.engine.is_podman() {
         for (service, why) in stand_ins::NOT_HAD {
@@ -81,8 +86,7 @@ fn until_ended(project: &Project, service: &str) -> Result<String> {
     bail!("{service} does not end")
 }
 
-/// Prometheus scrapes the roles, and has the rules.
-fn measured(project: &Project) -> Result<()> {
+fn watched(project: &Project) -> Result<()> {
     let up = [
         "--profile",
         "observability",
@@ -92,10 +96,25 @@ fn measured(project: &Project) -> Result<()> {
         "prometheus",
     ];
     capture(project.compose().args(up))?;
-    // Every role but the sandbox, which nobody but the tool-router reaches.
-    ask_until(project, "count(up{job=~\"carapulse-.*\"} == 1)", "4")?;
-    ask_until(project, "count(carapulse_roles_build_info)", "4")?;
     ask_until(project, "count(up{job=~\"opa|temporal\"} == 1)", "2")
+}
+
+/// Prometheus scrapes every role but the sandbox, which nobody but the tool-router reaches.
+fn scraped(project: &Project) -> Result<()> {
+    ask_until(project, "count(up{job=~\"carapulse-.*\"} == 1)", "4")?;
+    ask_until(project, "count(carapulse_roles_build_info)", "4")
+}
+
+fn agreed(project: &Project) -> Result<()> {
+    ask_until(project, "sum(carapulse_policy_shadow_checks_total) > bool 0", "1")?;
+    for never in ["differences", "errors"] {
+        ask_until(
+            project,
+            &format!("sum(carapulse_policy_shadow_{never}_total) or vector(0)"),
+            "0",
+        )?;
+    }
+    Ok(())
 }
 
 fn ask_until(project: &Project, query: &str, wanted: &str) -> Result<()> {

@@ -13,7 +13,11 @@ use anyhow::{Context, Result, bail};
 use crate::report::{capture, run as run_command};
 use crate::{test, workspace};
 
-const WRAPPER: &str = "#!/bin/sh\nexec \"$@\" -C instrument-coverage\n";
+/// Cargo builds anew for a wrapper of another name, not for another text: a change here wants a new one.
+const WRAPPER_NAME: &str = "rustc-that-counts-in-the-file";
+/// The counters lie in the file itself, so that a process that is killed, as many tests do, has written what it counted.
+const WRAPPER: &str =
+    "#!/bin/sh\nexec \"$@\" -C instrument-coverage -C llvm-args=-runtime-counter-relocation\n";
 
 /// A folder of its own for the wrapper and the counts.
 pub struct Build {
@@ -29,7 +33,7 @@ impl Build {
             fs::remove_dir_all(&counts)?;
         }
         fs::create_dir_all(&counts).with_context(|| format!("cannot make {}", counts.display()))?;
-        let wrapper = folder.join("rustc-with-counters");
+        let wrapper = folder.join(WRAPPER_NAME);
         fs::write(&wrapper, WRAPPER)?;
         fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))?;
         Ok(Self { folder })
@@ -54,7 +58,7 @@ impl Build {
         run_command(self.cargo_test()?.arg("--no-fail-fast").stdin(Stdio::null()))
     }
 
-    /// The files that the processes of the run left; a process that was killed left none.
+    /// The files that the processes of the run left. Those within the sandbox, whose environment is what the job says, leave none.
     pub fn counts(&self) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for entry in fs::read_dir(self.folder.join("counts"))? {
@@ -71,10 +75,10 @@ impl Build {
         let arguments = test::product_arguments()?;
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut command = workspace::cargo(&words);
-        // %m names the executable, %p the process: no two write to one file.
+        // %m names the executable, %p the process: no two write to one file; %c keeps the counters in it.
         command
-            .env("RUSTC_WORKSPACE_WRAPPER", self.folder.join("rustc-with-counters"))
-            .env("LLVM_PROFILE_FILE", self.folder.join("counts/%m-%p.profraw"))
+            .env("RUSTC_WORKSPACE_WRAPPER", self.folder.join(WRAPPER_NAME))
+            .env("LLVM_PROFILE_FILE", self.folder.join("counts/%m-%p%c.profraw"))
             .env("CARGO_INCREMENTAL", "0");
         Ok(command)
     }
@@ -128,7 +132,7 @@ mod tests {
             .expect("ran");
         assert_eq!(
             String::from_utf8_lossy(&out.stdout),
-            "a b c -C instrument-coverage\n"
+            "a b c -C instrument-coverage -C llvm-args=-runtime-counter-relocation\n"
         );
     }
 }

@@ -4,7 +4,7 @@
 //! instrumentation. Out, in a folder: `summary.md`, `summary.json`, `lcov.info`; an error below the floor of
 //! `coverage.toml`, which can only be raised.
 //! Counted are the lines under `src/`, its test modules included (stable Rust cannot leave them out) except in files
-//! of their own. A process that is killed writes no counts: what the crash tests run before the kill is not seen.
+//! of their own, and what a process ran until it was killed. What runs within the sandbox is not seen.
 
 mod instrument;
 mod llvm;
