@@ -172,7 +172,7 @@ pub const ROWS: &[Row] = &[
                 ci.step("test", "actions/upload-artifact").map(drop)
             }),
             Full("coverage"),
-            super::Proof::GitHub("the artifact and the run's page"),
+            GitHub("the artifact and the run's page"),
         ],
     },
     Row {
