@@ -88,6 +88,7 @@ async fn execute(world: &World, database: &Database, folder: &Folder) -> anyhow:
             engine: Arc::clone(&world.engine),
             keys: keys().into(),
             gate: Default::default(),
+            grants: Default::default(),
         },
         world.operator.id(),
         tools::Settings::default(),

@@ -12,7 +12,7 @@ use figment::{
     value::{Dict, Map, Value},
 };
 
-use super::{Document, Error, Secrets, Section};
+use super::{Document, Error, Secrets, Section, Targets};
 use crate::domain::SecretRef;
 
 /// Where settings come from, weakest first.
@@ -127,6 +127,7 @@ impl Config {
             objects: self.get()?,
             gateway: self.get()?,
             tool_router: self.get()?,
+            targets: self.get()?,
             orchestrator: self.get()?,
             agent: self.get()?,
             sandbox: self.get()?,
@@ -154,6 +155,26 @@ impl Config {
         configured
             .cloned()
             .unwrap_or_else(|| self.secrets().reference(name))
+    }
+
+    /// Secrets that this configuration refers to anywhere but in what it grants targets: they are Carapulse's own.
+    #[must_use]
+    pub fn own_references(&self) -> Vec<SecretRef> {
+        fn walk(value: &Value, found: &mut Vec<SecretRef>) {
+            match value {
+                Value::String(_, text) => found.extend(text.parse::<SecretRef>().ok()),
+                Value::Dict(_, dict) => dict.values().for_each(|value| walk(value, found)),
+                Value::Array(_, values) => values.iter().for_each(|value| walk(value, found)),
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        for section in TOP_LEVEL.into_iter().filter(|section| *section != Targets::NAME) {
+            if let Ok(value) = self.figment.find_value(section) {
+                walk(&self.rebase(value), &mut found);
+            }
+        }
+        found
     }
 
     /// An error about a key that was read well but cannot be used.
@@ -269,13 +290,14 @@ impl Config {
     }
 }
 
-const TOP_LEVEL: [&str; 12] = [
+const TOP_LEVEL: [&str; 13] = [
     "data_dir",
     "log",
     "database",
     "objects",
     "gateway",
     "tool_router",
+    "targets",
     "orchestrator",
     "agent",
     "sandbox",

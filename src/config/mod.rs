@@ -21,6 +21,7 @@ mod orchestrator;
 mod policy;
 mod sandbox;
 mod secret;
+mod targets;
 mod tool_router;
 
 pub use address::ListenAddr;
@@ -38,6 +39,7 @@ pub use orchestrator::Orchestrator;
 pub use policy::Policy;
 pub use sandbox::{Sandbox, SandboxProfile};
 pub use secret::{SecretError, resolve};
+pub use targets::{Grant, Targets};
 pub use tool_router::{Egress, SandboxChoice, ToolRouter};
 
 use schemars::JsonSchema;
@@ -80,6 +82,8 @@ pub struct Document {
     pub gateway: Gateway,
     /// Carrying out actions.
     pub tool_router: ToolRouter,
+    /// What targets may name of the machines that act on them.
+    pub targets: Targets,
     /// Investigations, executions, background work.
     pub orchestrator: Orchestrator,
     /// The Slack surface.

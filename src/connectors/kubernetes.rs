@@ -12,11 +12,10 @@ use kube::{
     api::ListParams,
     config::{AuthInfo, KubeConfigOptions, Kubeconfig},
 };
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 
-use super::{Error, quoted, read_secret};
-use crate::domain::SecretRef;
+use super::{Error, quoted};
 
 const SYSTEM: &str = "kubernetes";
 const PAGE: u32 = 250;
@@ -42,9 +41,8 @@ pub struct Listed<T> {
 }
 
 impl Kubernetes {
-    /// Connects with the kubeconfig that `credential` names, in its context `context` and no other.
-    pub async fn connect(credential: &SecretRef, context: &str) -> Result<Self, Error> {
-        let text = read_secret(credential)?;
+    /// Connects with a kubeconfig's text, in its context `context` and no other.
+    pub async fn connect(text: &SecretString, context: &str) -> Result<Self, Error> {
         let kubeconfig = load_kubeconfig(text.expose_secret(), context)?;
         let options = KubeConfigOptions {
             context: Some(context.to_owned()),
@@ -295,12 +293,8 @@ contexts:
             (200, page.to_string())
         })
         .await;
-        let folder = tempfile::tempdir().expect("folder");
-        let path = folder.path().join("kubeconfig");
-        std::fs::write(&path, CONFIG.replace("http://127.0.0.1:8001", &address)).expect("write");
-        let client = Kubernetes::connect(&SecretRef::File(path), "dev")
-            .await
-            .expect("client");
+        let text = CONFIG.replace("http://127.0.0.1:8001", &address);
+        let client = Kubernetes::connect(&text.into(), "dev").await.expect("client");
         let all = client.pods("shop", 10).await.expect("pods");
         assert_eq!((all.items.len(), all.truncated), (2, false));
         let one = client.pods("shop", 1).await.expect("pods");

@@ -7,15 +7,16 @@
 
 #[cfg(test)]
 pub(crate) mod answering;
+mod grants;
 mod http;
 mod kubernetes;
 mod prometheus;
 mod secret;
 
+pub use grants::{Granted, Grants, TenantGrants};
 pub use http::{Http, HttpLimits};
 pub use kubernetes::{Kubernetes, Listed, load_kubeconfig};
 pub use prometheus::{Prometheus, Sample, Series, Values};
-pub use secret::read as read_secret;
 
 /// Why a managed system gave no usable answer. Never holds a credential.
 #[derive(Debug, thiserror::Error)]

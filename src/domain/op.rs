@@ -25,6 +25,12 @@ impl TenantId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether this is the installation's own tenant, that of whoever operates it.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.0 == "default"
+    }
 }
 
 impl FromStr for TenantId {

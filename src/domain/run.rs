@@ -216,6 +216,10 @@ pub enum JournalEvent {
     RollbackRequested {
         /// Who.
         by: String,
+        /// Asked of an execution that waits for a person, by one who may settle it. Without it, going back over what
+        /// nobody knows is nobody's decision.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        settles: bool,
     },
     /// A person settled an unknown step.
     Resolved {

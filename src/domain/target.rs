@@ -111,7 +111,10 @@ pub struct GitPlace {
     /// Folder of this place's manifests in the repository; empty for the root.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub path: String,
-    /// Password or token for writes over https.
+    /// Password or token for reads over https, of a repository that not everybody may read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_credential: Option<SecretRef>,
+    /// Password or token for writes over https. Reads, which nobody approves, never carry it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub write_credential: Option<SecretRef>,
     /// Certificates (PEM) of the authority that signed the server's, where the machine's own do not know it.

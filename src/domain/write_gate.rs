@@ -62,14 +62,23 @@ impl WriteGate {
         }
     }
 
+    /// Whether the database is none that was restored and that nobody has looked at yet.
+    ///
+    /// # Errors
+    /// [`WritesRefused::ReadOnly`].
+    pub fn check_restored(&self) -> Result<(), WritesRefused> {
+        match self.0.read_only.load(Ordering::Acquire) {
+            true => Err(WritesRefused::ReadOnly),
+            false => Ok(()),
+        }
+    }
+
     /// Whether something may be written.
     ///
     /// # Errors
     /// [`WritesRefused`].
     pub fn check(&self) -> Result<(), WritesRefused> {
-        if self.0.read_only.load(Ordering::Acquire) {
-            return Err(WritesRefused::ReadOnly);
-        }
+        self.check_restored()?;
         self.check_clock()
     }
 }

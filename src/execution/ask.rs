@@ -43,11 +43,12 @@ pub async fn cancel(tx: &mut Tx, ctx: &OpCtx, id: ExecutionId) -> Result<(), Err
 /// Asks to undo what was done. For an execution in `needs_attention`, by an approver other than the requester.
 pub async fn rollback(tx: &mut Tx, ctx: &OpCtx, id: ExecutionId, note: Option<&str>) -> Result<(), Error> {
     let execution = list::get(tx, id).await?;
-    match execution.status.as_str() {
-        "running" => {}
+    let settles = match execution.status.as_str() {
+        "running" => false,
         "needs_attention" => {
             let doc = list::plan_of(tx, id).await?;
             may_settle(tx, &ctx.actor, &doc).await?;
+            true
         }
         _ => {
             return Err(status(
@@ -55,9 +56,10 @@ pub async fn rollback(tx: &mut Tx, ctx: &OpCtx, id: ExecutionId, note: Option<&s
                 "only a running or suspended execution can be rolled back",
             ));
         }
-    }
+    };
     let event = JournalEvent::RollbackRequested {
         by: ctx.actor.name.clone(),
+        settles,
     };
     ask(tx, ctx, id, "execution.rollback", &event, note).await
 }

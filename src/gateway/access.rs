@@ -61,9 +61,18 @@ pub(super) enum Opens {
     Nothing,
 }
 
+/// What a request that changes something changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writes {
+    /// Anything.
+    Change,
+    /// It takes away from what may happen: the brakes work with a clock that is wrong, too. Times are the database's.
+    Brakes,
+}
+
 /// Lets a request through to its handler with its [`OpCtx`], or answers 401 or 403. One a route, with that route's [`Access`].
 pub(super) async fn guard(
-    State((gateway, access, opens)): State<(Gateway, Access, Opens)>,
+    State((gateway, access, opens, writes)): State<(Gateway, Access, Opens, Writes)>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
@@ -71,7 +80,10 @@ pub(super) async fn guard(
     access.permit(&bearer)?;
     // A delivery is taken in any case: it would be lost, and it changes nothing but our own list of signals.
     if matches!(access, Access::Least(_)) && !request.method().is_safe() {
-        gateway.gate.check().map_err(refused)?;
+        match writes {
+            Writes::Change => may_change(&gateway)?,
+            Writes::Brakes => gateway.gate.check_restored().map_err(refused)?,
+        }
     }
     request.extensions_mut().insert(ctx);
     request
@@ -85,6 +97,11 @@ pub(super) async fn guard(
         }
     };
     Ok(next.run(request).await)
+}
+
+/// Whether something may be changed now, for a handler behind [`Writes::Brakes`] that is asked for more than braking.
+pub(super) fn may_change(gateway: &Gateway) -> Result<(), Problem> {
+    gateway.gate.check().map_err(refused)
 }
 
 fn refused(why: WritesRefused) -> Problem {

@@ -15,7 +15,8 @@ pub mod page;
 pub mod problem;
 mod refusals;
 pub mod router;
-pub mod strict;
+pub mod streams;
+mod strict;
 pub mod target;
 mod telemetry;
 mod v1;
@@ -38,6 +39,7 @@ use crate::{
 use cursor::CursorKey;
 
 pub use router::{RouteInfo, routes, service};
+pub use streams::Streams;
 
 /// What the handlers work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -68,6 +70,8 @@ pub struct Parts {
     pub cursors: CursorKey,
     /// While it is shut nothing is changed.
     pub gate: WriteGate,
+    /// Log streams that are open.
+    pub streams: Streams,
     /// Cancelled when the process begins to drain: streams then say good-bye.
     pub stop: CancellationToken,
 }

@@ -144,6 +144,9 @@ kinds! {
     /// The same idempotency key came with another body.
     IdempotencyMismatch = "idempotency_mismatch", UNPROCESSABLE_ENTITY, "The idempotency key was used for another body",
         "use a new `Idempotency-Key` for a new request";
+    /// More streams than one token may have.
+    TooManyStreams = "too_many_streams", TOO_MANY_REQUESTS, "Too many open streams",
+        "this token has 32 log streams open, which is as many as it may; close one first";
     /// The gateway, or what it stands on, is not ready.
     Unavailable = "unavailable", SERVICE_UNAVAILABLE, "The service is not available",
         "the database does not answer; try again in a few seconds";

@@ -14,7 +14,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
     Gateway,
-    access::{Access, Opens, authenticate, guard},
+    access::{Access, Opens, Writes, authenticate, guard},
     problem::{Kind, Problem},
     telemetry, v1,
 };
@@ -37,6 +37,7 @@ pub struct RouteInfo {
 struct Route {
     info: RouteInfo,
     opens: Opens,
+    writes: Writes,
     handler: MethodRouter<Gateway>,
 }
 
@@ -45,6 +46,14 @@ impl Route {
     fn reads_first(self) -> Self {
         Self {
             opens: Opens::HandlersReads,
+            ..self
+        }
+    }
+
+    /// It can only make less happen, or its handler tells what does more: a clock that is wrong does not stop that.
+    fn brakes(self) -> Self {
+        Self {
+            writes: Writes::Brakes,
             ..self
         }
     }
@@ -79,7 +88,7 @@ fn table() -> Vec<Route> {
             Least(Admin),
             v1::targets::confirm,
         ),
-        route("POST", "/v1/freeze", Least(Admin), v1::freeze::set),
+        route("POST", "/v1/freeze", Least(Admin), v1::freeze::set).brakes(),
         route("POST", "/v1/plans", Least(Operator), v1::plans::create).reads_first(),
         route("GET", "/v1/plans", Least(Viewer), v1::plans::list),
         route("GET", "/v1/plans/{id}", Least(Viewer), v1::plans::get),
@@ -92,7 +101,7 @@ fn table() -> Vec<Route> {
             v1::plans::execute,
         ),
         route("GET", "/v1/approvals", Least(Viewer), v1::approvals::list),
-        route("POST", "/v1/approvals", Least(Operator), v1::approvals::decide),
+        route("POST", "/v1/approvals", Least(Operator), v1::approvals::decide).brakes(),
         route("GET", "/v1/executions", Least(Viewer), v1::executions::list),
         route("GET", "/v1/executions/{id}", Least(Viewer), v1::executions::get),
         route(
@@ -106,7 +115,8 @@ fn table() -> Vec<Route> {
             "/v1/executions/{id}/cancel",
             Least(Operator),
             v1::executions::cancel,
-        ),
+        )
+        .brakes(),
         route(
             "POST",
             "/v1/executions/{id}/resolve",
@@ -172,9 +182,18 @@ pub fn markdown() -> String {
 /// The whole HTTP surface but `/healthz`, `/readyz` and `/metrics`, which every role answers for itself.
 pub fn service(gateway: Gateway) -> Router {
     let mut router = Router::new();
-    for Route { info, opens, handler } in table() {
+    for Route {
+        info,
+        opens,
+        writes,
+        handler,
+    } in table()
+    {
         let handler = handler
-            .layer(from_fn_with_state((gateway.clone(), info.access, opens), guard))
+            .layer(from_fn_with_state(
+                (gateway.clone(), info.access, opens, writes),
+                guard,
+            ))
             .layer(from_fn_with_state(info.path, telemetry::mark));
         router = router.route(&info.path.replace(':', "/do:"), handler);
     }
@@ -203,6 +222,7 @@ where
     Route {
         info,
         opens,
+        writes: Writes::Change,
         handler: on(filter, handler),
     }
 }

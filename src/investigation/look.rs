@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    connectors::{HttpLimits, Kubernetes, Prometheus},
+    connectors::{HttpLimits, Kubernetes, Prometheus, TenantGrants},
     context::{self, Focus, Snapshot, SourceState, Sources},
     diagnose::{self, Diagnosis},
     domain::{OpCtx, Target},
@@ -36,25 +36,27 @@ pub(super) async fn look(
     client: &Client,
     target: &Target,
     signal: &SignalFacts,
+    grants: &TenantGrants,
 ) -> Result<Seen, Error> {
-    let sources = sources(ctx, client, target).await;
+    let sources = sources(ctx, client, target, grants).await;
     let snapshot = context::snapshot(ctx, target, &sources, &Focus::of_signal(signal)).await?;
     let diagnosis = diagnose::run(signal, &snapshot, target);
     Ok(Seen { snapshot, diagnosis })
 }
 
-async fn sources(ctx: &OpCtx, client: &Client, target: &Target) -> Sources {
+async fn sources(ctx: &OpCtx, client: &Client, target: &Target, grants: &TenantGrants) -> Sources {
     let reads = Reads {
         ctx: ctx.clone(),
         client: client.clone(),
         target_id: target.target_id,
     };
     let kubernetes = match &target.kubernetes {
-        Some(place) => Some(
-            Kubernetes::connect(&place.read_credential, &place.context)
+        Some(place) => Some(match grants.secret(&place.read_credential) {
+            Ok(text) => Kubernetes::connect(&text, &place.context)
                 .await
                 .map_err(|e| e.to_string()),
-        ),
+            Err(error) => Err(error.to_string()),
+        }),
         None => None,
     };
     let prometheus = target.prometheus_url.as_deref();

@@ -13,7 +13,9 @@ use super::{
     propose, store,
 };
 use crate::{
-    audit, context, diagnose,
+    audit,
+    connectors::{Grants, TenantGrants},
+    context, diagnose,
     domain::{IncidentId, OpCtx, Target, TargetMode},
     intake::{self, signal::SignalFacts},
     notify::{self, Kind, Notification, Severity},
@@ -61,17 +63,19 @@ pub struct Investigator {
     pub(super) catalog: Arc<Catalog>,
     pub(super) engine: Arc<Engine>,
     pub(super) settings: Settings,
+    grants: Arc<Grants>,
     owner: Uuid,
 }
 
 impl Investigator {
-    /// An investigator that reads through `client` and writes as the orchestrator.
+    /// An investigator that reads through `client`, and with what `grants` lets targets name, and writes as the orchestrator.
     #[must_use]
     pub fn new(
         db: Db,
         client: Client,
         catalog: Arc<Catalog>,
         engine: Arc<Engine>,
+        grants: Arc<Grants>,
         owner: Uuid,
         settings: Settings,
     ) -> Self {
@@ -81,6 +85,7 @@ impl Investigator {
             catalog,
             engine,
             settings,
+            grants,
             owner,
         }
     }
@@ -167,7 +172,14 @@ impl Investigator {
         let Some(id) = store::subject(lease.subject) else {
             return Ok(());
         };
-        let seen = look(ctx, &self.client, target, signal).await?;
+        let seen = look(
+            ctx,
+            &self.client,
+            target,
+            signal,
+            &TenantGrants::new(&self.grants, &ctx.tenant),
+        )
+        .await?;
         if let Some(why) = seen.blind_spot().filter(|_| lease.attempts < LOOKS) {
             return Err(Error::SourceUnavailable(why));
         }

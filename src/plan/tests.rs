@@ -72,6 +72,7 @@ fn target() -> Target {
             url: "https://git.example/shop.git".to_owned(),
             branch: "main".to_owned(),
             path: String::new(),
+            read_credential: None,
             write_credential: None,
             ca_certificates: None,
         }),

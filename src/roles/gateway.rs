@@ -34,6 +34,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         cursors: CursorKey::derive(signing_key.get().as_bytes()),
         approval_keys: keys::approval_keys(parts, Some(signing_key.clone()))?,
         signing_key,
+        streams: Default::default(),
         gate,
         stop: parts.lifecycle.stopping(),
         db,

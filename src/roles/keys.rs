@@ -1,6 +1,6 @@
 //! Keys and tokens of the roles: where a setting points, else among the data folder's secrets.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::Context as _;
 use ed25519_dalek::{SigningKey, VerifyingKey};
@@ -9,7 +9,8 @@ use secrecy::SecretString;
 use super::{Parts, secrets::same_text};
 use crate::{
     audit::{ApprovalKey, Trust, checkpoint, note::NoteSigner},
-    config::{self, Config, Gateway, Objects, Orchestrator, ToolRouter},
+    config::{self, Config, Gateway, Objects, Orchestrator, Targets, ToolRouter},
+    connectors::{Granted, Grants},
     domain::{Rotating, SecretRef},
     store::{Db, ObjectStore, S3Credentials},
     warrant::{ApprovalKeys, statement},
@@ -114,4 +115,30 @@ pub async fn trust(config: &Config, db: &Db) -> anyhow::Result<Trust> {
         checkpoint_keys: vec![signer.verifier().clone()],
         approval_keys: approvals.collect(),
     })
+}
+
+/// What targets may name of this machine: what was granted, and never what is Carapulse's own.
+pub(super) fn grants(parts: &Parts) -> anyhow::Result<Arc<Grants>> {
+    let granted = parts.config.get::<Targets>()?.grants.into_iter();
+    let granted = granted.map(|(tenant, grant)| {
+        let of = Granted {
+            secrets: grant.secrets,
+            repositories: grant.repositories,
+        };
+        (tenant, of)
+    });
+    let data = parts.config.data_dir();
+    let mut own_paths: Vec<_> = ["secrets", "postgres", "objects"]
+        .map(|name| data.join(name))
+        .into();
+    let mut own_variables = BTreeSet::new();
+    for reference in parts.config.own_references() {
+        match reference {
+            SecretRef::Env(name) => {
+                own_variables.insert(name);
+            }
+            SecretRef::File(path) => own_paths.push(path),
+        }
+    }
+    Ok(Arc::new(Grants::new(granted.collect(), own_paths, own_variables)))
 }

@@ -57,7 +57,15 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
     policy::page_differences(parts, &db)?;
     investigate(
         parts,
-        Investigator::new(db.clone(), client, tools::catalog(), rules, owner, looking),
+        Investigator::new(
+            db.clone(),
+            client,
+            tools::catalog(),
+            rules,
+            keys::grants(parts)?,
+            owner,
+            looking,
+        ),
         &gate,
     );
     let lag = db.clone();

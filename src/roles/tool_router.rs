@@ -29,6 +29,7 @@ pub(super) async fn start(parts: &Parts) -> anyhow::Result<Listening> {
         engine: policy::follow(parts, &db).await?,
         keys: keys::approval_keys(parts, None)?,
         gate: gate.clone(),
+        grants: keys::grants(parts)?,
     };
     let router = Arc::new(Router::new(with, router_id, Settings::default()));
     drain(parts, Arc::clone(&router));

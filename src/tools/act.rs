@@ -11,7 +11,6 @@ use super::{
     catalog::{ActionDef, Values, text_values},
     fault::FaultKind,
     output::{self, Chunk},
-    place,
     prepare::Prepared,
     read, router, run,
     store::{self, End},
@@ -220,12 +219,12 @@ impl Router {
 
     async fn run_write(
         &self,
-        _ctx: &OpCtx,
+        ctx: &OpCtx,
         warrant: &Warrant,
         def: &ActionDef,
         prepared: &Prepared,
     ) -> Result<Vec<CommandOutcome>, Fault> {
-        let binding = place::bind(def, warrant.target())?;
+        let binding = self.bind(ctx, def, warrant.target())?;
         let commands = argv::write(warrant, def, &prepared.args, &binding.values, &prepared.prior)?;
         let values: Values = text_values(&prepared.args).collect();
         let _place = self.places.enter(warrant.target().target_id).await?;

@@ -3,7 +3,7 @@
 //! Cluster, context, namespace, repository and branch come from here and from nowhere else. A credential is read at the
 //! moment of use and travels only as a 0600 file of the job.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::Path};
 
 use secrecy::{ExposeSecret, SecretSlice, SecretString};
 use serde_json::json;
@@ -14,7 +14,7 @@ use super::{
     catalog::{ActionDef, Class, CredentialKind, Place, Values, is_ref},
 };
 use crate::{
-    connectors,
+    connectors::{self, TenantGrants},
     domain::{GitPlace, KubernetesPlace, SecretRef, Target},
     sandbox::{HostPort, JobFile, Mount},
 };
@@ -28,6 +28,8 @@ pub(crate) struct Binding {
     pub(crate) files: Vec<JobFile>,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) prometheus_url: Option<String>,
+    /// What arguments may name of this machine; without it, nothing.
+    pub(crate) grants: Option<TenantGrants>,
 }
 
 impl Binding {
@@ -60,18 +62,29 @@ impl Binding {
 /// Where a job finds the certificates of a private authority.
 const GIT_AUTHORITY: &str = "git/authority.pem";
 
-/// Binds `target` for `def`, reading the credential of the action's class.
-pub(crate) fn bind(def: &ActionDef, target: &Target) -> Result<Binding, Fault> {
+/// Binds `target` for `def`, reading the credential of the action's class as far as `grants` goes.
+pub(crate) fn bind(def: &ActionDef, target: &Target, grants: TenantGrants) -> Result<Binding, Fault> {
+    let binding = place(def, target, &grants)?;
+    Ok(Binding {
+        grants: Some(grants),
+        ..binding
+    })
+}
+
+fn place(def: &ActionDef, target: &Target, grants: &TenantGrants) -> Result<Binding, Fault> {
     let lacks =
         |what: &str| Fault::refused("target_lacks", format!("target `{}` has no {what}", target.name));
     match def.place {
-        Place::Git => git(def, target.git.as_ref().ok_or_else(|| lacks("git repository"))?),
+        Place::Git => {
+            let place = target.git.as_ref().ok_or_else(|| lacks("git repository"))?;
+            git(def, place, grants)
+        }
         Place::Kubernetes => {
             let place = target
                 .kubernetes
                 .as_ref()
                 .ok_or_else(|| lacks("Kubernetes API"))?;
-            kubernetes(def, place, &target.context.namespace)
+            kubernetes(def, place, &target.context.namespace, grants)
         }
         Place::Prometheus => {
             let url = target.prometheus_url.clone().ok_or_else(|| lacks("Prometheus"))?;
@@ -83,24 +96,30 @@ pub(crate) fn bind(def: &ActionDef, target: &Target) -> Result<Binding, Fault> {
     }
 }
 
-fn git(def: &ActionDef, place: &GitPlace) -> Result<Binding, Fault> {
+fn git(def: &ActionDef, place: &GitPlace, grants: &TenantGrants) -> Result<Binding, Fault> {
     let refused = |message: &str| Fault::refused("target_invalid", format!("git repository: {message}"));
     if !is_ref(&place.branch) {
         return Err(refused("the branch is not a branch name"));
     }
     let mut binding = Binding::default();
-    binding.values.insert("target.url".into(), place.url.clone());
     binding
         .values
         .insert("target.branch".into(), place.branch.clone());
     if place.url.starts_with('/') {
-        let path = PathBuf::from(&place.url);
+        let path = grants
+            .repository(Path::new(&place.url))
+            .map_err(|e| refused(&e.to_string()))?;
+        let text = path
+            .to_str()
+            .ok_or_else(|| refused("the folder's name is no UTF-8"))?;
+        binding.values.insert("target.url".into(), text.to_owned());
         binding.mounts.push(Mount {
             path,
             writable: def.class == Class::Write,
         });
         return Ok(binding);
     }
+    binding.values.insert("target.url".into(), place.url.clone());
     let url = Url::parse(&place.url)
         .map_err(|_| refused("the address is neither https:// nor an absolute path"))?;
     let plain = url.username().is_empty()
@@ -116,10 +135,14 @@ fn git(def: &ActionDef, place: &GitPlace) -> Result<Binding, Fault> {
         .egress
         .push(host_port(&url).ok_or_else(|| refused("the address has no host"))?);
     if let Some(reference) = &place.ca_certificates {
-        binding.authority(secret(reference)?);
+        binding.authority(secret(grants, reference)?);
     }
-    if let Some(reference) = &place.write_credential {
-        let token = secret(reference)?;
+    let credential = match def.class {
+        Class::Read => &place.read_credential,
+        Class::Write => &place.write_credential,
+    };
+    if let Some(reference) = credential {
+        let token = secret(grants, reference)?;
         binding.credential(def, CredentialKind::GitHttps, git_credentials(&url, &token));
     } else if def.class == Class::Write {
         return Err(refused("there is no credential for writes"));
@@ -139,7 +162,12 @@ fn git_credentials(url: &Url, token: &SecretString) -> SecretSlice<u8> {
     SecretSlice::from(line.into_bytes())
 }
 
-fn kubernetes(def: &ActionDef, place: &KubernetesPlace, namespace: &str) -> Result<Binding, Fault> {
+fn kubernetes(
+    def: &ActionDef,
+    place: &KubernetesPlace,
+    namespace: &str,
+    grants: &TenantGrants,
+) -> Result<Binding, Fault> {
     let refused = |message: &str| Fault::refused("target_invalid", format!("Kubernetes API: {message}"));
     if !super::catalog::is_name(namespace) {
         return Err(refused("the target names no namespace"));
@@ -151,7 +179,7 @@ fn kubernetes(def: &ActionDef, place: &KubernetesPlace, namespace: &str) -> Resu
             .as_ref()
             .ok_or_else(|| refused("there is no credential for writes"))?,
     };
-    let text = secret(reference)?;
+    let text = secret(grants, reference)?;
     let (config, server) = kubeconfig(text.expose_secret(), &place.context, namespace)?;
     let mut binding = Binding::default();
     binding
@@ -234,8 +262,10 @@ fn without_nulls<const N: usize>(fields: [(&str, Option<String>); N]) -> BTreeMa
         .collect()
 }
 
-fn secret(reference: &SecretRef) -> Result<SecretString, Fault> {
-    connectors::read_secret(reference).map_err(|e| Fault::refused("credential", e.to_string()))
+fn secret(grants: &TenantGrants, reference: &SecretRef) -> Result<SecretString, Fault> {
+    grants
+        .secret(reference)
+        .map_err(|e| Fault::refused("credential", e.to_string()))
 }
 
 fn host_port(url: &Url) -> Option<HostPort> {
@@ -302,12 +332,16 @@ mod tests {
             url: url.into(),
             branch: branch.into(),
             path: String::new(),
+            read_credential: None,
             write_credential: None,
             ca_certificates: None,
         };
-        let bound = git(def, &place("https://git.example/a.git", "main")).expect("bound");
+        let folder = tempfile::tempdir().expect("folder");
+        let local = folder.path().to_str().expect("UTF-8");
+        let grants = TenantGrants::new(&Default::default(), &"default".parse().expect("a tenant"));
+        let bound = git(def, &place("https://git.example/a.git", "main"), &grants).expect("bound");
         assert_eq!(bound.egress, ["git.example:443".parse().expect("host")]);
-        let bound = git(def, &place("/srv/a.git", "main")).expect("bound");
+        let bound = git(def, &place(local, "main"), &grants).expect("bound");
         assert_eq!((bound.egress.len(), bound.mounts[0].writable), (0, false));
         for (url, branch) in [
             ("ssh://git@h/a.git", "main"),
@@ -318,11 +352,11 @@ mod tests {
             ("https://h/a.git", "--all"),
             ("https://h/a.git", "a..b"),
         ] {
-            assert!(git(def, &place(url, branch)).is_err(), "{url} {branch}");
+            assert!(git(def, &place(url, branch), &grants).is_err(), "{url} {branch}");
         }
         let revert = catalog.action("git", "revert").expect("built in");
         assert!(
-            git(revert, &place("https://h/a.git", "main")).is_err(),
+            git(revert, &place("https://h/a.git", "main"), &grants).is_err(),
             "no credential for writes"
         );
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     Fault, ReadError, Router, argv,
     catalog::{ActionDef, Class, ValueSpec, Values, text_values},
-    place::{self, Binding},
+    place::Binding,
     run, store,
 };
 use crate::{
@@ -85,7 +85,7 @@ impl Router {
         target: &Target,
         args: &Args,
     ) -> Result<ReadAnswer, Fault> {
-        let binding = place::bind(def, target)?;
+        let binding = self.bind(ctx, def, target)?;
         let _place = self.places.enter(target.target_id).await?;
         let began = std::time::Instant::now();
         let answer = self.answer(ctx, def, &binding, args).await;

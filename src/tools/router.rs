@@ -13,9 +13,11 @@ use uuid::Uuid;
 use super::{
     Fault,
     catalog::{ActionDef, Catalog},
+    place::{self, Binding},
 };
 use crate::{
-    domain::{Rotating, TargetId, WriteGate, run::ActRef},
+    connectors::{Grants, TenantGrants},
+    domain::{OpCtx, Rotating, Target, TargetId, WriteGate, run::ActRef},
     policy::Engine,
     sandbox::Runner,
     store::{Db, ObjectStore},
@@ -64,6 +66,8 @@ pub struct Parts {
     pub keys: Rotating<ApprovalKeys>,
     /// While it is shut nothing is written.
     pub gate: WriteGate,
+    /// What targets may name of this machine.
+    pub grants: Arc<Grants>,
 }
 
 /// Runs tools under the router's database role.
@@ -76,6 +80,7 @@ pub struct Router {
     pub(super) engine: Arc<Engine>,
     pub(super) keys: Rotating<ApprovalKeys>,
     pub(super) gate: WriteGate,
+    grants: Arc<Grants>,
     pub(super) router_id: Uuid,
     pub(super) places: Places,
     pub(super) tasks: TaskTracker,
@@ -94,11 +99,17 @@ impl Router {
             engine: parts.engine,
             keys: parts.keys,
             gate: parts.gate,
+            grants: parts.grants,
             router_id,
             places: Places::new(settings),
             tasks: TaskTracker::new(),
             acting: Mutex::default(),
         }
+    }
+
+    /// `target`, of the tenant of `ctx`, ready for `def`.
+    pub(super) fn bind(&self, ctx: &OpCtx, def: &ActionDef, target: &Target) -> Result<Binding, Fault> {
+        place::bind(def, target, TenantGrants::new(&self.grants, &ctx.tenant))
     }
 
     /// The catalogue it serves.

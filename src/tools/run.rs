@@ -10,7 +10,7 @@ use super::{
     place::Binding,
 };
 use crate::{
-    connectors::{self, Http, HttpLimits},
+    connectors::{Http, HttpLimits},
     domain::{SecretRef, plan::Args},
     sandbox::{self, Command, CommandOutcome, Exit, Job, JobFile, Limits, Runner},
 };
@@ -32,7 +32,7 @@ pub(crate) async fn commands(
     job.env = def.env.clone();
     job.env.extend(binding.env.clone());
     job.files = binding.files.clone();
-    job.files.extend(files(def, args, values)?);
+    job.files.extend(files(def, args, values, binding)?);
     job.mounts = binding.mounts.clone();
     job.egress = binding.egress.clone();
     job.limits = Limits {
@@ -46,13 +46,13 @@ pub(crate) async fn commands(
     Ok(outcome.commands)
 }
 
-fn files(def: &ActionDef, args: &Args, values: &Values) -> Result<Vec<JobFile>, Fault> {
+fn files(def: &ActionDef, args: &Args, values: &Values, binding: &Binding) -> Result<Vec<JobFile>, Fault> {
     let mut files = Vec::with_capacity(def.spec.files.len());
     for spec in &def.spec.files {
         let (bytes, secret) = match (&spec.text, &spec.secret) {
             (Some(text), _) => (fill(text, values)?.into_bytes(), false),
             (None, Some(arg)) => match args.get(arg).and_then(|value| value.as_str()) {
-                Some(reference) => (secret(reference)?, true),
+                Some(reference) => (secret(reference, binding)?, true),
                 None => continue,
             },
             (None, None) => continue,
@@ -66,12 +66,15 @@ fn files(def: &ActionDef, args: &Args, values: &Values) -> Result<Vec<JobFile>, 
     Ok(files)
 }
 
-fn secret(reference: &str) -> Result<Vec<u8>, Fault> {
+fn secret(reference: &str, binding: &Binding) -> Result<Vec<u8>, Fault> {
     let reference: SecretRef = reference
         .parse()
         .map_err(|e: crate::domain::SecretRefError| Fault::refused("credential", e.to_string()))?;
-    let text =
-        connectors::read_secret(&reference).map_err(|e| Fault::refused("credential", e.to_string()))?;
+    let nothing = || Fault::refused("credential", "the place of this action grants no secrets");
+    let grants = binding.grants.as_ref().ok_or_else(nothing)?;
+    let text = grants
+        .secret(&reference)
+        .map_err(|e| Fault::refused("credential", e.to_string()))?;
     Ok(text.expose_secret().as_bytes().to_vec())
 }
 

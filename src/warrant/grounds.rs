@@ -26,7 +26,7 @@ pub(super) fn stop_asked(rows: &Rows) -> Option<&str> {
         .iter()
         .filter(|request| !request.refused)
         .find_map(|request| {
-            let (JournalEvent::CancelRequested { by } | JournalEvent::RollbackRequested { by }) =
+            let (JournalEvent::CancelRequested { by } | JournalEvent::RollbackRequested { by, .. }) =
                 &request.event
             else {
                 return None;

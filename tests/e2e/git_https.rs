@@ -48,6 +48,7 @@ async fn a_repository_behind_a_private_authority_is_read_and_reverted() {
         url: server.url.clone(),
         branch: "main".into(),
         path: String::new(),
+        read_credential: Some(SecretRef::File(at.join("token"))),
         write_credential: Some(SecretRef::File(at.join("token"))),
         ca_certificates: authority.map(|path| SecretRef::File(path.to_owned())),
     };

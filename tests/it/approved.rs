@@ -112,6 +112,7 @@ impl Approved {
             url: url.into(),
             branch: "main".into(),
             path: String::new(),
+            read_credential: None,
             write_credential: None,
             ca_certificates: None,
         };
@@ -382,6 +383,7 @@ pub(crate) fn router(it: &Approved, at: &Path) -> Arc<Router> {
         engine: Arc::clone(&it.engine),
         keys: it.keys().into(),
         gate: WriteGate::default(),
+        grants: Default::default(),
     };
     Arc::new(Router::new(parts, it.ctx.id::<Uuid>(), Settings::default()))
 }

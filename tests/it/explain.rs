@@ -250,6 +250,7 @@ impl Counted {
             reads: Arc::new(|_: &OpCtx| Box::new(NoReads)),
             approval_keys: ApprovalKeys::new([signing_key.verifying_key()]).into(),
             signing_key: signing_key.into(),
+            streams: Default::default(),
             gate: WriteGate::default(),
             cursors: CursorKey::derive(b"test"),
             stop: CancellationToken::new(),

@@ -18,7 +18,10 @@ async fn half_done() -> Approved {
 }
 
 fn asked_back() -> JournalEvent {
-    JournalEvent::RollbackRequested { by: "bob".into() }
+    JournalEvent::RollbackRequested {
+        by: "bob".into(),
+        settles: false,
+    }
 }
 
 fn missed() -> JournalEvent {

@@ -379,6 +379,7 @@ fn target() -> Target {
             url: "https://git.example/shop/deploy.git".into(),
             branch: "main".into(),
             path: "deploy".into(),
+            read_credential: None,
             write_credential: None,
             ca_certificates: None,
         }),

@@ -118,12 +118,15 @@ fn asked(shape: &Shape, state: &mut State, event: &JournalEvent) -> Result<(), &
             state.cancelled = true;
             request_turn_back(shape, state, "cancelled");
         }
-        JournalEvent::RollbackRequested { .. } => {
+        JournalEvent::RollbackRequested { settles, .. } => {
             if matches!(
                 state.phase,
                 Phase::RollingBack | Phase::Pending | Phase::Annotating
             ) {
                 return Err("roll back");
+            }
+            if state.phase == Phase::Attention && !settles {
+                return Err("go back without an approver's word");
             }
             request_turn_back(shape, state, "rollback_requested");
         }

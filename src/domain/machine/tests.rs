@@ -123,9 +123,40 @@ fn invariant_9_a_measured_miss_rolls_back_and_an_unknown_one_holds() {
     let back = apply(
         &shape,
         unknown,
-        &JournalEvent::RollbackRequested { by: "ada".into() },
+        &JournalEvent::RollbackRequested {
+            by: "ada".into(),
+            settles: true,
+        },
     )
     .expect("legal");
+    assert_eq!(back.status(), "rolling_back");
+}
+
+#[test]
+fn invariant_7_a_rollback_asked_while_a_step_ran_does_not_settle_what_became_unknown() {
+    let shape = two_writes();
+    let running = apply(
+        &shape,
+        forward_until(&shape, 1),
+        &intended(2, Direction::Forward, 1),
+    )
+    .expect("legal");
+    let ended = JournalEvent::Ended {
+        step: 2,
+        direction: Direction::Forward,
+        attempt: 1,
+        status: AttemptStatus::Unknown,
+        code: None,
+        retryable: false,
+    };
+    let waits = apply(&shape, running, &ended).expect("legal");
+    assert_eq!(waits.status(), "needs_attention");
+    let asked = |settles| JournalEvent::RollbackRequested {
+        by: "requester".into(),
+        settles,
+    };
+    assert!(apply(&shape, waits.clone(), &asked(false)).is_err());
+    let back = apply(&shape, waits, &asked(true)).expect("an approver's word");
     assert_eq!(back.status(), "rolling_back");
 }
 
@@ -286,7 +317,10 @@ fn drive(shape: &Shape, answers: &[u8]) -> (State, World) {
                 last: answer.is_multiple_of(5),
             },
             Command::Wait => match answer % 3 {
-                0 => JournalEvent::RollbackRequested { by: "ada".into() },
+                0 => JournalEvent::RollbackRequested {
+                    by: "ada".into(),
+                    settles: true,
+                },
                 1 => JournalEvent::Resolved {
                     step: 0,
                     resolution: Resolution::Abandon,

@@ -15,7 +15,7 @@ use crate::{
     domain::{ApprovalId, Digest, PlanId, Prose},
     gateway::{
         Gateway,
-        access::Caller,
+        access::{Caller, may_change},
         opened::Opened,
         page::{PageOf, Params},
         problem::{Kind, Problem},
@@ -74,6 +74,9 @@ pub(in crate::gateway) async fn decide(
             .at("/approver_note", "too long"));
     }
     let note = approver_note.as_ref().map(Prose::as_str);
+    if matches!(status, Word::Approved) {
+        may_change(&gateway)?;
+    }
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
     let decided = match status {
         Word::Approved => {

@@ -14,7 +14,7 @@ use crate::{
     domain::{OpCtx, Prose},
     gateway::{
         Gateway,
-        access::Caller,
+        access::{Caller, may_change},
         opened::Opened,
         problem::{Kind, Problem},
         strict::Strict,
@@ -56,6 +56,9 @@ pub(in crate::gateway) async fn set(
     if reason.trim().is_empty() || reason.len() > 500 {
         let detail = "say why, in 1 to 500 bytes: others will read it";
         return Err(Problem::new(Kind::InvalidValue, detail).at("/reason", detail));
+    }
+    if !frozen {
+        may_change(&gateway)?;
     }
     let mut tx = gateway.db.begin(&ctx.tenant).await?;
     store::update_freeze(&mut tx, frozen, reason).await?;

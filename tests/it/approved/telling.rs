@@ -24,7 +24,10 @@ impl Approved {
 
     /// A person asked to go back, and the engine has taken that up.
     pub(crate) async fn turn_back(&mut self) {
-        let asked = JournalEvent::RollbackRequested { by: "bob".into() };
+        let asked = JournalEvent::RollbackRequested {
+            by: "bob".into(),
+            settles: false,
+        };
         self.request(&asked).await;
         self.journal(&asked).await;
         self.sql("UPDATE execution SET status = 'rolling_back'").await;

@@ -85,6 +85,7 @@ impl World {
             reads: Arc::new(|_| Box::new(Reader)),
             approval_keys: ApprovalKeys::new([signing_key.verifying_key()]).into(),
             signing_key: signing_key.into(),
+            streams: Default::default(),
             gate: WriteGate::default(),
             cursors: CursorKey::derive(b"test"),
             stop: stop.clone(),

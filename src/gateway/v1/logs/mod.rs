@@ -31,12 +31,11 @@ use crate::{
         identity,
         page::{Id, Params},
         problem::{Kind, Problem},
+        streams::Open,
     },
     store::Error,
 };
 
-/// How often the database is asked while nothing comes; NOTIFY is not needed for this pace.
-const POLL: Duration = Duration::from_millis(250);
 /// How often a silent stream shows that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// Rows a turn.
@@ -121,8 +120,14 @@ pub(in crate::gateway) async fn stream(
     if known.is_none() {
         return Err(Problem::not_found("execution", id));
     }
+    let open = gateway.streams.open(ctx.actor.token_id).map_err(|most| {
+        let detail =
+            format!("this token has {most} log streams open, which is as many as it may; close one first");
+        Problem::new(Kind::TooManyStreams, detail)
+    })?;
     let now = Instant::now();
     let tail = Tail {
+        open,
         gateway,
         ctx,
         id,
@@ -132,7 +137,6 @@ pub(in crate::gateway) async fn stream(
         ended: false,
         beat: now,
     };
-    metrics::gauge!("carapulse_active_sse_connections").increment(1);
     let body = Body::from_stream(futures::stream::unfold(tail, |mut tail| async move {
         let frame = tail.next().await?;
         Some((Ok::<_, Infallible>(frame), tail))
@@ -147,6 +151,7 @@ pub(in crate::gateway) async fn stream(
 
 /// One open stream.
 struct Tail {
+    open: Open,
     gateway: Gateway,
     ctx: OpCtx,
     id: ExecutionId,
@@ -155,12 +160,6 @@ struct Tail {
     ready: VecDeque<Bytes>,
     ended: bool,
     beat: Instant,
-}
-
-impl Drop for Tail {
-    fn drop(&mut self) {
-        metrics::gauge!("carapulse_active_sse_connections").decrement(1);
-    }
 }
 
 impl Tail {
@@ -285,7 +284,7 @@ impl Tail {
 
     async fn wait(&mut self) {
         tokio::select! {
-            () = tokio::time::sleep(POLL) => {}
+            () = tokio::time::sleep(self.open.pause()) => {}
             () = self.gateway.stop.cancelled() => self.finish("bye", json!({"reason": "stopping"})),
         }
         if self.beat.elapsed() >= HEARTBEAT {
@@ -339,7 +338,7 @@ fn describe(event: &JournalEvent) -> String {
             )
         }
         JournalEvent::CancelRequested { by } => format!("{by} asked to stop"),
-        JournalEvent::RollbackRequested { by } => format!("{by} asked to roll back"),
+        JournalEvent::RollbackRequested { by, .. } => format!("{by} asked to roll back"),
         JournalEvent::Resolved { step, resolution, by } => {
             format!("{by} resolved step {step} as {resolution:?}")
         }
