@@ -283,7 +283,9 @@ pub(super) async fn update_status(
         return Err(conflict());
     }
     let updated = sqlx::query!(
-        "UPDATE approval SET status = $3, decided_at = db_now(), decided_by = $4, note = coalesce($5, note)
+        // Using a grant is no answer to the request: who answered, and when, stays.
+        "UPDATE approval SET status = $3, decided_at = CASE WHEN $3 = 'consumed' THEN decided_at ELSE db_now() END,
+           decided_by = CASE WHEN $3 = 'consumed' THEN decided_by ELSE $4 END, note = coalesce($5, note)
          WHERE tenant_id = current_tenant() AND approval_id = $1 AND status = $2",
         approval_id.uuid(),
         from.as_str(),

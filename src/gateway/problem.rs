@@ -68,7 +68,7 @@ kinds! {
         "offset pages end at 10000; follow `pagination.next_cursor` instead";
     /// No token, or one that is unknown, expired or revoked.
     Unauthenticated = "unauthenticated", UNAUTHORIZED, "A valid bearer token is needed",
-        "send `Authorization: Bearer cpl_…`; make one with `carapulse token create`";
+        "send a token (`cpl_…`) as bearer in the header `Authorization`; make one with `carapulse token create`";
     /// A Slack request's signature or time is wrong.
     BadSignature = "bad_signature", UNAUTHORIZED, "The signature is not valid",
         "the body must be signed with the shared secret within the last 300 seconds";
@@ -321,6 +321,11 @@ mod tests {
                 "{kind:?}"
             );
             assert!(!kind.title().is_empty() && kind.example().len() > 10, "{kind:?}");
+            assert_eq!(
+                Redactor::new().redact_text(kind.example()),
+                kind.example(),
+                "what to do is no secret"
+            );
         }
     }
 

@@ -194,7 +194,7 @@ fn kubernetes(
 
 /// Our own kubeconfig: the named context and nothing else, everything inline, through the egress proxy.
 fn kubeconfig(text: &str, context: &str, namespace: &str) -> Result<(SecretSlice<u8>, Url), Fault> {
-    let refused = |message: String| Fault::refused("credential", message);
+    let refused = |message: String| Fault::refused("credential_refused", message);
     let config = connectors::load_kubeconfig(text, context).map_err(|e| refused(e.to_string()))?;
     let cluster = config.clusters.into_iter().next().and_then(|c| c.cluster);
     let cluster =
@@ -265,7 +265,7 @@ fn without_nulls<const N: usize>(fields: [(&str, Option<String>); N]) -> BTreeMa
 fn secret(grants: &TenantGrants, reference: &SecretRef) -> Result<SecretString, Fault> {
     grants
         .secret(reference)
-        .map_err(|e| Fault::refused("credential", e.to_string()))
+        .map_err(|e| Fault::refused("credential_refused", e.to_string()))
 }
 
 fn host_port(url: &Url) -> Option<HostPort> {

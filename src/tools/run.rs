@@ -69,12 +69,12 @@ fn files(def: &ActionDef, args: &Args, values: &Values, binding: &Binding) -> Re
 fn secret(reference: &str, binding: &Binding) -> Result<Vec<u8>, Fault> {
     let reference: SecretRef = reference
         .parse()
-        .map_err(|e: crate::domain::SecretRefError| Fault::refused("credential", e.to_string()))?;
-    let nothing = || Fault::refused("credential", "the place of this action grants no secrets");
+        .map_err(|e: crate::domain::SecretRefError| Fault::refused("credential_refused", e.to_string()))?;
+    let nothing = || Fault::refused("credential_refused", "the place of this action grants no secrets");
     let grants = binding.grants.as_ref().ok_or_else(nothing)?;
     let text = grants
         .secret(&reference)
-        .map_err(|e| Fault::refused("credential", e.to_string()))?;
+        .map_err(|e| Fault::refused("credential_refused", e.to_string()))?;
     Ok(text.expose_secret().as_bytes().to_vec())
 }
 

@@ -96,6 +96,16 @@ async fn another_person_approves_and_the_yes_is_used_once() {
     assert_eq!((approved.doc(), approved.digest()), (plan.doc(), plan.digest()));
     assert!(approved.approval_id().is_some());
     assert_eq!(status(&world, &plan).await, PlanStatus::Executed);
+    let mut tx = world.gateway.begin(&ada.ctx.tenant).await.unwrap();
+    let (_, shown) = approval::store::plan_with_requests(&mut tx, plan.doc().plan_id)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(
+        shown[0].decided_by.as_deref(),
+        Some("bob"),
+        "who used it is not who answered"
+    );
     assert_eq!(code(consume(&world, &plan).await), "not_approved");
     assert_eq!(code(grant(&world, &bob.ctx, &plan).await), "not_pending");
     let mut tx = world.gateway.begin(&ada.ctx.tenant).await.unwrap();

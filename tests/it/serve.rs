@@ -163,8 +163,8 @@ async fn clocks_that_disagree_make_a_role_unready_and_nothing_is_written() {
         let answer = world.http.get(url("/readyz")).send().await.unwrap();
         answer.json::<serde_json::Value>().await.unwrap()["checks"]["clock"].clone()
     };
-    let freeze = async || {
-        let body = serde_json::json!({"frozen": true, "reason": "test"});
+    let freeze = async |frozen: bool| {
+        let body = serde_json::json!({"frozen": frozen, "reason": "test"});
         let request = world.http.post(url("/v1/freeze")).bearer_auth(&world.ada);
         let answer = request.json(&body).send().await.unwrap();
         let status = answer.status().as_u16();
@@ -180,14 +180,15 @@ async fn clocks_that_disagree_make_a_role_unready_and_nothing_is_written() {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
-    assert_eq!(freeze().await.0, 200);
+    assert_eq!(freeze(true).await.0, 200);
     assert_eq!(doctor(&world), "ok");
 
     world.db.advance(Duration::from_secs(3600)).await;
     until("failed").await;
     let message = ready().await["message"].as_str().unwrap().to_owned();
     assert!(message.contains("this machine's clock is -3"), "{message}");
-    let (status, problem) = freeze().await;
+    assert_eq!(freeze(true).await.0, 200, "the brake works all the same");
+    let (status, problem) = freeze(false).await;
     assert_eq!(
         (status, problem["type"].as_str()),
         (503, Some("urn:carapulse:problem:clock_skew"))
@@ -206,7 +207,7 @@ async fn clocks_that_disagree_make_a_role_unready_and_nothing_is_written() {
         .await
         .unwrap();
     until("ok").await;
-    assert_eq!(freeze().await.0, 200);
+    assert_eq!(freeze(true).await.0, 200);
 }
 
 /// What doctor says of the clock.

@@ -77,10 +77,9 @@ impl Output {
         }
     }
 
-    /// One line.
-    #[expect(clippy::print_stdout, reason = "the answers of a command line")]
+    /// One line. Nobody may be reading any more: that is no fault of the command.
     pub(super) fn line(&self, line: &str) {
-        println!("{line}");
+        outln!("{line}");
     }
 
     fn heading(&self, text: &str) -> Cell {

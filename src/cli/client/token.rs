@@ -10,7 +10,7 @@ use crate::{
     config::{Config, resolve},
     domain::{OpCtx, Role, SecretRef, TenantId, TokenId},
     gateway::identity::{self, Holder, NewToken},
-    roles::database,
+    roles::database::{self, ServerInUse},
     store::{Address, Db, DbRole},
 };
 
@@ -83,21 +83,37 @@ pub(super) async fn run(
     command: Command,
     configured: Configured<'_>,
 ) -> anyhow::Result<Exit> {
+    let place = match &command {
+        Command::Create(create) => {
+            wanted(create)?;
+            &create.place
+        }
+        Command::List(place) => place,
+        Command::Revoke(revoke) => &revoke.place,
+    };
+    let (db, own) = open(place, configured).await?;
+    let ctx = OpCtx::system("cli", place.tenant.clone());
+    let done = perform(&db, &ctx, output, command).await;
+    if let Some(own) = own {
+        own.server.stop().await?;
+    }
+    done
+}
+
+async fn perform(db: &Db, ctx: &OpCtx, output: &Output, command: Command) -> anyhow::Result<Exit> {
     match command {
         Command::Create(create) => {
             let new = wanted(&create)?;
-            let (db, ctx) = open(&create.place, configured).await?;
             let mut tx = db.begin(&ctx.tenant).await?;
             identity::ensure_tenant(&mut tx, &ctx.tenant)
                 .await
                 .context("the tenant does not exist yet; only the owner's database role makes it")?;
-            let (token_id, text) = identity::create(&mut tx, &ctx, &new).await?;
+            let (token_id, text) = identity::create(&mut tx, ctx, &new).await?;
             tx.commit().await?;
             let answer = json!({"token_id": token_id, "token": text, "actor": new.actor, "role": new.role});
             output.show(&answer, |output| output.line(&text))?;
         }
-        Command::List(place) => {
-            let (db, ctx) = open(&place, configured).await?;
+        Command::List(_) => {
             let mut tx = db.begin(&ctx.tenant).await?;
             let rows = serde_json::to_value(identity::list(&mut tx).await?)?;
             tx.commit().await?;
@@ -115,9 +131,8 @@ pub(super) async fn run(
             })?;
         }
         Command::Revoke(revoke) => {
-            let (db, ctx) = open(&revoke.place, configured).await?;
             let mut tx = db.begin(&ctx.tenant).await?;
-            identity::revoke(&mut tx, &ctx, revoke.token_id)
+            identity::revoke(&mut tx, ctx, revoke.token_id)
                 .await
                 .map_err(|error| match error {
                     identity::Error::NotFound(_) => Failure::of(Exit::NotFound, error.to_string()),
@@ -152,14 +167,27 @@ fn wanted(create: &Create) -> anyhow::Result<NewToken> {
     })
 }
 
-async fn open(place: &Place, configured: Configured<'_>) -> anyhow::Result<(Db, OpCtx)> {
-    let (address, role) = match &place.dsn {
-        Some(dsn) => given(dsn)?,
-        None => (configured_address(&configured()?)?, DbRole::Gateway),
-    };
-    let db = Db::open(&address, role, 1).await?;
-    let ctx = OpCtx::system("cli", place.tenant.clone());
-    Ok((db, ctx))
+/// The database that was named, else the configured one, else our own, which is started where it does not run.
+async fn open(place: &Place, configured: Configured<'_>) -> anyhow::Result<(Db, Option<ServerInUse>)> {
+    if let Some(dsn) = &place.dsn {
+        let (address, role) = given(dsn)?;
+        return Ok((Db::open(&address, role, 1).await?, None));
+    }
+    // Where the gateway's own configuration is, as in its pod, it can be asked for the first token without a password.
+    let config = configured()?;
+    if let Some(address) = database::configured(&config, &config.get()?, DbRole::Gateway)? {
+        return Ok((Db::open(&address, DbRole::Gateway, 1).await?, None));
+    }
+    if !database::own_exists(&config) {
+        let text = format!(
+            "no database is configured, and there is none in {} yet: start `carapulse serve`, which makes one, or name another by --dsn",
+            config.data_dir().display()
+        );
+        return Err(Failure::of(Exit::Usage, text));
+    }
+    let own = database::borrow_own(&config).await?;
+    let address = own.address.with_user(DbRole::Gateway.name(), None);
+    Ok((Db::open(&address, DbRole::Gateway, 1).await?, Some(own)))
 }
 
 fn given(dsn: &str) -> anyhow::Result<(Address, DbRole)> {
@@ -183,12 +211,6 @@ fn given(dsn: &str) -> anyhow::Result<(Address, DbRole)> {
         DbRole::Gateway
     };
     Ok((address, role))
-}
-
-/// Where the gateway's own configuration is, as in its pod, it can be asked for the first token without a password.
-fn configured_address(config: &Config) -> anyhow::Result<Address> {
-    database::configured(config, &config.get()?, DbRole::Gateway)?
-        .ok_or_else(|| Failure::of(Exit::Usage, "no database is configured: name it by --dsn"))
 }
 
 /// `90s`, `30m`, `12h`, `30d` as seconds.
