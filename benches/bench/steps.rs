@@ -46,7 +46,9 @@ pub async fn measure(
     let mut spent = Spent::default();
     for run in 0..=effort.rounds {
         let before = Spent::so_far(&admin).await?;
+        let others = backends(&admin).await?;
         let id = execute(&world, database, folder).await?;
+        until_reported(&admin, others).await?;
         let after = Spent::so_far(&admin).await?;
         let mut journal = journal(&admin, id).await?;
         if run > 0 {
@@ -139,9 +141,25 @@ async fn execute(world: &World, database: &Database, folder: &Folder) -> anyhow:
     gateway.close().await;
     orchestrator.close().await;
     router_db.close().await;
-    // The backends report what they did when they end, a moment after we are gone.
-    tokio::time::sleep(Duration::from_millis(300)).await;
     Ok(id)
+}
+
+/// Backends report what they did when they end, and only then are gone from the list.
+async fn until_reported(admin: &PgPool, others: i64) -> anyhow::Result<()> {
+    let gone = async {
+        while backends(admin).await? > others {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone)
+        .await
+        .context("the backends of the run end")?
+}
+
+async fn backends(admin: &PgPool) -> anyhow::Result<i64> {
+    let count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'";
+    Ok(sqlx::query_scalar(count).fetch_one(admin).await?)
 }
 
 /// From one intent to the next, in milliseconds.

@@ -13,7 +13,7 @@ use crate::{
         bundle::{MAX_TOTAL_BYTES, Report, verify_bundle},
         verify::{LogReport, verify_log},
     },
-    config::{Config, Database},
+    config::Config,
     roles::{self, database},
     store::{Db, DbRole},
 };
@@ -54,21 +54,12 @@ pub struct Verify {
 
 /// Prints the trust file. It goes to an auditor another way than what it verifies.
 pub(super) async fn trust(config: &Config) -> anyhow::Result<()> {
-    let settings: Database = config.get()?;
-    let (address, own) = match database::configured(config, &settings, DbRole::Orchestrator)? {
-        Some(address) => (address, None),
-        None => {
-            let own = database::borrow_own(config).await?;
-            let address = own.address.with_user(DbRole::Orchestrator.name(), None);
-            (address, Some(own.server))
-        }
-    };
-    let db = Db::open(&address, DbRole::Orchestrator, 1).await?;
+    let borrowed = database::borrow(config, DbRole::Orchestrator).await?;
+    let borrowed = borrowed.ok_or_else(|| Failure::of(Exit::Usage, database::none_yet(config)))?;
+    let db = Db::open(&borrowed.address, DbRole::Orchestrator, 1).await?;
     let trust = roles::trust(config, &db).await;
     db.close().await;
-    if let Some(server) = own {
-        server.stop().await?;
-    }
+    borrowed.give_back().await?;
     Ok(std::io::stdout().write_all(trust?.to_text().as_bytes())?)
 }
 

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 
 use crate::{
-    config::{Config, Database},
+    config::Config,
     policy::{Bundle, store as policies},
     roles::database,
     store::{Address, Db, DbRole},
@@ -55,16 +55,11 @@ pub(super) fn manifest() {
 
 /// The active bundle of the installation. Before its first start that is the builtin one, which the start will activate.
 async fn active(config: &Config) -> anyhow::Result<Bundle> {
-    let database: Database = config.get()?;
-    if let Some(address) = database::configured(config, &database, DbRole::Gateway)? {
-        return active_at(&address).await;
-    }
-    if !database::own_exists(config) {
+    let Some(borrowed) = database::borrow(config, DbRole::Gateway).await? else {
         return Ok(Bundle::builtin());
-    }
-    let own = database::borrow_own(config).await?;
-    let bundle = active_at(&own.address.with_user(DbRole::Gateway.name(), None)).await;
-    own.server.stop().await?;
+    };
+    let bundle = active_at(&borrowed.address).await;
+    borrowed.give_back().await?;
     bundle
 }
 

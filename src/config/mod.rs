@@ -39,7 +39,7 @@ pub use orchestrator::Orchestrator;
 pub use policy::Policy;
 pub use sandbox::{Sandbox, SandboxProfile};
 pub use secret::{SecretError, resolve};
-pub use targets::{Grant, Targets};
+pub use targets::Targets;
 pub use tool_router::{Egress, SandboxChoice, ToolRouter};
 
 use schemars::JsonSchema;

@@ -1,12 +1,12 @@
 //! `[targets]`
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Section;
-use crate::domain::{SecretRef, TenantId};
+use crate::domain::{SecretRef, TargetGrant, TenantId};
 
 /// What targets may name of the machines that act on them and look at them: whoever administers a tenant's targets does
 /// not administer those machines.
@@ -14,17 +14,7 @@ use crate::domain::{SecretRef, TenantId};
 #[serde(default, deny_unknown_fields)]
 pub struct Targets {
     /// By tenant. One that is not listed may name nothing, but for `default`: anything that is none of Carapulse's own.
-    pub grants: BTreeMap<TenantId, Grant>,
-}
-
-/// What one tenant's targets may name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Grant {
-    /// Credentials and certificates: `file:PATH` for a file or all of a folder, `env:NAME`.
-    pub secrets: Vec<SecretRef>,
-    /// Folders in which local repositories may be.
-    pub repositories: Vec<PathBuf>,
+    pub grants: BTreeMap<TenantId, TargetGrant>,
 }
 
 impl Section for Targets {

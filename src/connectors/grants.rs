@@ -14,24 +14,15 @@ use std::{
 use secrecy::SecretString;
 
 use super::{Error, secret};
-use crate::domain::{SecretRef, TenantId};
+use crate::domain::{SecretRef, TargetGrant, TenantId};
 
 /// Where a process shows itself and others: never a target's.
 const SYSTEM: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// What one tenant's targets may name.
-#[derive(Debug, Clone, Default)]
-pub struct Granted {
-    /// Files, folders and variables.
-    pub secrets: Vec<SecretRef>,
-    /// Folders in which repositories may be.
-    pub repositories: Vec<PathBuf>,
-}
-
 /// What targets may name, by tenant. One that is not listed may name nothing, but for `default`.
 #[derive(Debug, Clone, Default)]
 pub struct Grants {
-    granted: BTreeMap<TenantId, Granted>,
+    granted: BTreeMap<TenantId, TargetGrant>,
     own_paths: Vec<PathBuf>,
     own_variables: BTreeSet<String>,
 }
@@ -40,7 +31,7 @@ impl Grants {
     /// `own` is what Carapulse's own configuration refers to.
     #[must_use]
     pub fn new(
-        granted: BTreeMap<TenantId, Granted>,
+        granted: BTreeMap<TenantId, TargetGrant>,
         own_paths: Vec<PathBuf>,
         own_variables: BTreeSet<String>,
     ) -> Self {
@@ -92,7 +83,7 @@ impl Grants {
         tenant: &TenantId,
         path: &Path,
         what: &'static str,
-        within: impl Fn(&Granted) -> Vec<&Path>,
+        within: impl Fn(&TargetGrant) -> Vec<&Path>,
     ) -> Result<PathBuf, Error> {
         let named = path.display().to_string();
         let granted = self.granted.get(tenant);
@@ -181,7 +172,7 @@ mod tests {
             std::fs::create_dir(&of).expect("made");
             std::fs::write(of.join("key"), name).expect("written");
         }
-        let granted = Granted {
+        let granted = TargetGrant {
             secrets: vec![SecretRef::File(folder.path().join("shop"))],
             repositories: vec![folder.path().join("shop")],
         };

@@ -15,6 +15,7 @@ use reqwest::{
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{Error, quoted};
+use crate::domain::is_special;
 
 /// Limits of one client.
 #[derive(Debug, Clone, Copy)]
@@ -208,26 +209,21 @@ fn check_address(url: &Url) -> Result<(), Error> {
         Some(url::Host::Domain(_)) => None,
     };
     match literal {
-        Some(ip) if !is_callable(ip) => Err(Error::Address(format!("{ip} is link-local or not a host"))),
+        Some(ip) if !is_callable(ip) => Err(Error::Address(format!(
+            "{ip} is link-local, a metadata service or not a host"
+        ))),
         _ => Ok(()),
     }
 }
 
-/// Cloud metadata lives on link-local addresses: no target is ever there.
+/// Whether an address that a target names itself may be called. This machine may: a Prometheus beside the router.
 fn is_callable(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(v4) => {
-            !v4.is_link_local() && !v4.is_unspecified() && !v4.is_multicast() && !v4.is_broadcast()
-        }
-        IpAddr::V6(v6) => {
-            !v6.is_unicast_link_local() && !v6.is_unspecified() && !v6.is_multicast() && !is_aws_metadata(v6)
-        }
-    }
+    ip.to_canonical().is_loopback() || !is_special(ip)
 }
 
-/// `fd00:ec2::254`, the metadata service of AWS over IPv6, is not link-local.
-fn is_aws_metadata(v6: std::net::Ipv6Addr) -> bool {
-    v6.segments()[..2] == [0xfd00, 0x0ec2]
+/// Whether an address to which a name led may be called. Only one name says that it is this machine.
+fn is_reached_by(name: &str, ip: IpAddr) -> bool {
+    !is_special(ip) || (name == "localhost" && ip.is_loopback())
 }
 
 /// Resolves once; the connection goes to an address that was checked.
@@ -238,7 +234,7 @@ impl Resolve for CheckedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found.filter(|a| is_callable(a.ip())).collect();
+            let allowed: Vec<SocketAddr> = found.filter(|a| is_reached_by(name.as_str(), a.ip())).collect();
             if allowed.is_empty() {
                 return Err(format!("{} has no address that may be called", name.as_str()).into());
             }
@@ -266,6 +262,8 @@ mod tests {
             "http://[fe80::1]/",
             "http://[::ffff:169.254.169.254]/",
             "http://[fd00:ec2::254]/",
+            "http://100.100.100.200/",
+            "http://[64:ff9b::a9fe:a9fe]/",
             "http://0.0.0.0:9090",
             "file:///etc/passwd",
             "http://user:pw@prometheus",
@@ -274,5 +272,20 @@ mod tests {
         ] {
             assert!(new(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_name_leads_to_this_machine_only_if_it_says_so() {
+        let loopback: IpAddr = "127.0.0.1".parse().expect("an address");
+        assert!(is_reached_by("localhost", loopback));
+        assert!(!is_reached_by("innocent.example", loopback));
+        assert!(!is_reached_by(
+            "localhost",
+            "169.254.169.254".parse().expect("an address")
+        ));
+        assert!(is_reached_by(
+            "prometheus",
+            "10.0.0.7".parse().expect("an address")
+        ));
     }
 }

@@ -13,7 +13,7 @@ mod kubernetes;
 mod prometheus;
 mod secret;
 
-pub use grants::{Granted, Grants, TenantGrants};
+pub use grants::{Grants, TenantGrants};
 pub use http::{Http, HttpLimits};
 pub use kubernetes::{Kubernetes, Listed, load_kubeconfig};
 pub use prometheus::{Prometheus, Sample, Series, Values};

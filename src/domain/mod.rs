@@ -6,6 +6,7 @@
 //! Always holds: a digest is taken over bytes, and those bytes are what is stored (decision: hash bytes, store those bytes).
 //! Not here: a stage's own types, which live in the stage.
 
+mod address;
 pub mod canonical;
 mod clock;
 mod digest;
@@ -23,6 +24,7 @@ mod target;
 pub mod unique;
 mod write_gate;
 
+pub use address::is_special;
 pub use canonical::CanonicalError;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use digest::Digest;
@@ -35,5 +37,5 @@ pub use prose::Prose;
 pub use risk::{EffectKind, Guard, Risk, Tier};
 pub use rotating::{GRACE, Rotating};
 pub use secret::{SecretRef, SecretRefError};
-pub use target::{ContextRef, GitPlace, KubernetesPlace, Target, TargetMode};
+pub use target::{ContextRef, GitPlace, KubernetesPlace, Target, TargetGrant, TargetMode};
 pub use write_gate::{MAX_SKEW, WriteGate, WritesRefused};

@@ -122,6 +122,16 @@ pub struct GitPlace {
     pub ca_certificates: Option<SecretRef>,
 }
 
+/// What targets of one tenant may name of the machines that act on them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct TargetGrant {
+    /// Credentials and certificates: `file:PATH` for a file or all of a folder, `env:NAME`.
+    pub secrets: Vec<SecretRef>,
+    /// Folders in which local repositories may be.
+    pub repositories: Vec<std::path::PathBuf>,
+}
+
 /// A Kubernetes API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

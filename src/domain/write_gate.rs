@@ -9,12 +9,13 @@ use std::sync::{
 /// The most that clocks may be apart, in milliseconds. Beyond it times of different machines are not comparable.
 pub const MAX_SKEW: i64 = 2000;
 
-/// What was measured last; open until something was. Cheap to clone.
+/// What was measured last. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct WriteGate(Arc<Measured>);
 
 #[derive(Debug, Default)]
 struct Measured {
+    waits: AtomicBool,
     skew_millis: AtomicI64,
     read_only: AtomicBool,
 }
@@ -22,6 +23,11 @@ struct Measured {
 /// Why nothing is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WritesRefused {
+    /// Nothing was measured yet.
+    #[error(
+        "this machine's clock could not be compared with the database's yet: nothing is written until it was"
+    )]
+    Unmeasured,
     /// The clocks are this far apart.
     #[error(
         "this machine's clock is {0} ms from the database's, more than {MAX_SKEW} ms: nothing is written until it is set"
@@ -35,6 +41,19 @@ pub enum WritesRefused {
 }
 
 impl WriteGate {
+    /// One that stays shut until [`Self::open`]: a process that starts knows nothing yet.
+    #[must_use]
+    pub fn unmeasured() -> Self {
+        let gate = Self::default();
+        gate.0.waits.store(true, Ordering::Release);
+        gate
+    }
+
+    /// Everything was measured once.
+    pub fn open(&self) {
+        self.0.waits.store(false, Ordering::Release);
+    }
+
     /// Keeps a measurement: how far ahead this process' clock is.
     pub fn set_skew(&self, millis: i64) {
         self.0.skew_millis.store(millis, Ordering::Release);
@@ -54,8 +73,11 @@ impl WriteGate {
     /// Whether the clocks agree.
     ///
     /// # Errors
-    /// [`WritesRefused::ClockSkew`].
+    /// [`WritesRefused::ClockSkew`], [`WritesRefused::Unmeasured`].
     pub fn check_clock(&self) -> Result<(), WritesRefused> {
+        if self.0.waits.load(Ordering::Acquire) {
+            return Err(WritesRefused::Unmeasured);
+        }
         match self.skew_millis() {
             skew if skew.unsigned_abs() > MAX_SKEW.unsigned_abs() => Err(WritesRefused::ClockSkew(skew)),
             _ => Ok(()),
@@ -89,7 +111,9 @@ mod tests {
 
     #[test]
     fn two_seconds_either_way_are_borne_and_no_more() {
-        let gate = WriteGate::default();
+        let gate = WriteGate::unmeasured();
+        assert_eq!(gate.check(), Err(WritesRefused::Unmeasured));
+        gate.open();
         assert!(gate.check().is_ok());
         for (millis, fine) in [
             (2000, true),

@@ -106,7 +106,7 @@ pub(super) fn may_change(gateway: &Gateway) -> Result<(), Problem> {
 
 fn refused(why: WritesRefused) -> Problem {
     let kind = match why {
-        WritesRefused::ClockSkew(_) => Kind::ClockSkew,
+        WritesRefused::ClockSkew(_) | WritesRefused::Unmeasured => Kind::ClockSkew,
         WritesRefused::ReadOnly => Kind::ReadOnly,
     };
     Problem::new(kind, why.to_string())

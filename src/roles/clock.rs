@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Health, OnFailure, Parts};
 use crate::{
-    domain::{SystemClock, WriteGate},
+    domain::{SystemClock, WriteGate, WritesRefused},
     store::Db,
 };
 
@@ -17,7 +17,7 @@ const MEASURE_EVERY: Duration = Duration::from_secs(5);
 /// Measures now, and until the process stops. A database that does not answer leaves the last measurement: that it is
 /// silent has a check of its own.
 pub(super) async fn watch(parts: &Parts, role: &'static str, db: &Db) -> WriteGate {
-    let gate = WriteGate::default();
+    let gate = WriteGate::unmeasured();
     measure(&gate, role, db).await;
     let (measured, db) = (gate.clone(), db.clone());
     parts.lifecycle.spawn("clock", OnFailure::Restart, move |stop| {
@@ -87,16 +87,22 @@ async fn until_apart(gate: &WriteGate) {
 
 async fn measure(gate: &WriteGate, role: &'static str, db: &Db) {
     let before = gate.check();
-    if let Ok(millis) = db.clock_skew_millis(&SystemClock).await {
+    let (skew, restored) = (db.clock_skew_millis(&SystemClock).await, db.is_read_only().await);
+    let complete = skew.is_ok() && restored.is_ok();
+    if let Ok(millis) = skew {
         gate.set_skew(millis);
         metrics::gauge!("carapulse_clock_skew_seconds", "role" => role).set(seconds(millis));
     }
-    if let Ok(read_only) = db.is_read_only().await {
+    if let Ok(read_only) = restored {
         gate.set_read_only(read_only);
         metrics::gauge!("carapulse_read_only", "role" => role).set(f64::from(u8::from(read_only)));
     }
+    if complete {
+        gate.open();
+    }
     match (before, gate.check()) {
         (before, Err(error)) if before != Err(error) => tracing::error!(role, %error, "writes are refused"),
+        (Err(WritesRefused::Unmeasured), Ok(())) => {}
         (Err(_), Ok(())) => tracing::info!(role, "writes are taken again"),
         _ => {}
     }

@@ -107,6 +107,54 @@ pub async fn borrow_own(config: &Config) -> anyhow::Result<ServerInUse> {
     })
 }
 
+/// The database of this installation, for the length of a command.
+#[derive(Debug)]
+pub struct Borrowed {
+    /// Its address under the role that was asked for.
+    pub address: Address,
+    own: Option<Server>,
+}
+
+impl Borrowed {
+    /// Stops our own server, if it was started for the command.
+    ///
+    /// # Errors
+    /// When it does not stop.
+    pub async fn give_back(self) -> anyhow::Result<()> {
+        match self.own {
+            Some(server) => Ok(server.stop().await?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The configured database, else our own, under `role`; none where neither is.
+///
+/// # Errors
+/// Wrong settings; our own server cannot be started.
+pub async fn borrow(config: &Config, role: DbRole) -> anyhow::Result<Option<Borrowed>> {
+    if let Some(address) = configured(config, &config.get()?, role)? {
+        return Ok(Some(Borrowed { address, own: None }));
+    }
+    if !own_exists(config) {
+        return Ok(None);
+    }
+    let own = borrow_own(config).await?;
+    Ok(Some(Borrowed {
+        address: own.address.with_user(role.name(), None),
+        own: Some(own.server),
+    }))
+}
+
+/// What to say where a command finds neither.
+#[must_use]
+pub fn none_yet(config: &Config) -> String {
+    format!(
+        "no database is configured, and there is none in {} yet: start `carapulse serve`, which makes one",
+        config.data_dir().display()
+    )
+}
+
 /// Whether our own database has been made.
 #[must_use]
 pub fn own_exists(config: &Config) -> bool {

@@ -10,7 +10,7 @@ use super::{Parts, secrets::same_text};
 use crate::{
     audit::{ApprovalKey, Trust, checkpoint, note::NoteSigner},
     config::{self, Config, Gateway, Objects, Orchestrator, Targets, ToolRouter},
-    connectors::{Granted, Grants},
+    connectors::Grants,
     domain::{Rotating, SecretRef},
     store::{Db, ObjectStore, S3Credentials},
     warrant::{ApprovalKeys, statement},
@@ -119,14 +119,7 @@ pub async fn trust(config: &Config, db: &Db) -> anyhow::Result<Trust> {
 
 /// What targets may name of this machine: what was granted, and never what is Carapulse's own.
 pub(super) fn grants(parts: &Parts) -> anyhow::Result<Arc<Grants>> {
-    let granted = parts.config.get::<Targets>()?.grants.into_iter();
-    let granted = granted.map(|(tenant, grant)| {
-        let of = Granted {
-            secrets: grant.secrets,
-            repositories: grant.repositories,
-        };
-        (tenant, of)
-    });
+    let granted = parts.config.get::<Targets>()?.grants;
     let data = parts.config.data_dir();
     let mut own_paths: Vec<_> = ["secrets", "postgres", "objects"]
         .map(|name| data.join(name))
@@ -140,5 +133,5 @@ pub(super) fn grants(parts: &Parts) -> anyhow::Result<Arc<Grants>> {
             SecretRef::File(path) => own_paths.push(path),
         }
     }
-    Ok(Arc::new(Grants::new(granted.collect(), own_paths, own_variables)))
+    Ok(Arc::new(Grants::new(granted, own_paths, own_variables)))
 }

@@ -71,7 +71,9 @@ async fn compared(db: &Db, answer: Value, decisions: usize) {
         }
         stop.cancel();
     };
-    tokio::join!(comparator.run(db, &stop), until_asked);
+    let both = async { tokio::join!(comparator.run(db, &stop), until_asked) };
+    let within = tokio::time::timeout(Duration::from_secs(60), both).await;
+    within.expect("the comparator asked about every decision");
 }
 
 fn served(result: &Value) -> Value {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 use uuid::Uuid;
 
-use crate::world::{World, load};
+use crate::world::{World, load, process::Process};
 
 /// What was approved, and what an attacker at the database makes of it.
 struct Victim {
@@ -28,12 +28,7 @@ struct Victim {
 
 #[tokio::test]
 async fn invariant_2_no_covered_byte_can_change_between_approval_and_act() {
-    let world = World::new().await;
-    let mut gateway = world.start("gateway", None).await;
-    let mut router = world.start("tool-router", None).await;
-    gateway.ready(&world.http).await;
-    router.ready(&world.http).await;
-    world.register().await;
+    let (world, _roles) = without_orchestrator().await;
     let mut victims = Vec::new();
     for (pointer, forged) in values(&world).await {
         let it = Approved::new(&world).await;
@@ -54,6 +49,20 @@ async fn invariant_2_no_covered_byte_can_change_between_approval_and_act() {
     check(&world, &victims).await;
 }
 
+/// A world in which plans are made and approved, and nothing acts until an orchestrator is started.
+async fn without_orchestrator() -> (World, [Process; 2]) {
+    let world = World::new().await;
+    let mut roles = [
+        world.start("gateway", None).await,
+        world.start("tool-router", None).await,
+    ];
+    for role in &mut roles {
+        role.ready(&world.http).await;
+    }
+    world.register().await;
+    (world, roles)
+}
+
 /// Of another generation than the installation's, whichever of the two was changed: what happened since the backup nobody here
 /// knows. It is held before any act, and keeps its target until a person says what became of it.
 #[tokio::test]
@@ -62,12 +71,7 @@ async fn invariant_2_an_execution_of_another_generation_is_held_before_any_act()
         "UPDATE execution SET generation = generation + 1 WHERE execution_id = '{execution}'",
         "UPDATE installation SET generation = generation + 1",
     ] {
-        let world = World::new().await;
-        let mut gateway = world.start("gateway", None).await;
-        let mut router = world.start("tool-router", None).await;
-        gateway.ready(&world.http).await;
-        router.ready(&world.http).await;
-        world.register().await;
+        let (world, _roles) = without_orchestrator().await;
         let it = Approved::new(&world).await;
         it.sql(&world, forged).await;
         let mut orchestrator = world.start("orchestrator", None).await;

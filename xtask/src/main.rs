@@ -8,6 +8,7 @@ mod compose;
 mod coverage;
 mod db;
 mod delivery;
+mod folder;
 mod generate;
 mod images;
 mod kube;

@@ -10,7 +10,7 @@ use crate::{
     config::{Config, resolve},
     domain::{OpCtx, Role, SecretRef, TenantId, TokenId},
     gateway::identity::{self, Holder, NewToken},
-    roles::database::{self, ServerInUse},
+    roles::database::{self, Borrowed},
     store::{Address, Db, DbRole},
 };
 
@@ -84,18 +84,16 @@ pub(super) async fn run(
     configured: Configured<'_>,
 ) -> anyhow::Result<Exit> {
     let place = match &command {
-        Command::Create(create) => {
-            wanted(create)?;
-            &create.place
-        }
+        Command::Create(create) => &create.place,
         Command::List(place) => place,
         Command::Revoke(revoke) => &revoke.place,
     };
-    let (db, own) = open(place, configured).await?;
+    let (db, borrowed) = open(place, configured).await?;
     let ctx = OpCtx::system("cli", place.tenant.clone());
     let done = perform(&db, &ctx, output, command).await;
-    if let Some(own) = own {
-        own.server.stop().await?;
+    if let Some(borrowed) = borrowed {
+        db.close().await;
+        borrowed.give_back().await?;
     }
     done
 }
@@ -168,26 +166,25 @@ fn wanted(create: &Create) -> anyhow::Result<NewToken> {
 }
 
 /// The database that was named, else the configured one, else our own, which is started where it does not run.
-async fn open(place: &Place, configured: Configured<'_>) -> anyhow::Result<(Db, Option<ServerInUse>)> {
+async fn open(place: &Place, configured: Configured<'_>) -> anyhow::Result<(Db, Option<Borrowed>)> {
     if let Some(dsn) = &place.dsn {
         let (address, role) = given(dsn)?;
         return Ok((Db::open(&address, role, 1).await?, None));
     }
     // Where the gateway's own configuration is, as in its pod, it can be asked for the first token without a password.
     let config = configured()?;
-    if let Some(address) = database::configured(&config, &config.get()?, DbRole::Gateway)? {
-        return Ok((Db::open(&address, DbRole::Gateway, 1).await?, None));
-    }
-    if !database::own_exists(&config) {
-        let text = format!(
-            "no database is configured, and there is none in {} yet: start `carapulse serve`, which makes one, or name another by --dsn",
-            config.data_dir().display()
-        );
-        return Err(Failure::of(Exit::Usage, text));
-    }
-    let own = database::borrow_own(&config).await?;
-    let address = own.address.with_user(DbRole::Gateway.name(), None);
-    Ok((Db::open(&address, DbRole::Gateway, 1).await?, Some(own)))
+    let borrowed = database::borrow(&config, DbRole::Gateway).await?;
+    let none = || {
+        Failure::of(
+            Exit::Usage,
+            format!("{}, or name another by --dsn", database::none_yet(&config)),
+        )
+    };
+    let borrowed = borrowed.ok_or_else(none)?;
+    Ok((
+        Db::open(&borrowed.address, DbRole::Gateway, 1).await?,
+        Some(borrowed),
+    ))
 }
 
 fn given(dsn: &str) -> anyhow::Result<(Address, DbRole)> {

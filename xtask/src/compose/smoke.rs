@@ -1,5 +1,8 @@
 //! `cargo xtask compose smoke`: the shipped configuration, up and at work.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
@@ -9,6 +12,9 @@ use crate::report::{capture, say, step};
 
 /// Its own, so that it disturbs no other.
 pub const PROJECT: &str = "carapulse-smoke";
+
+/// For one thing to come true: a scrape comes every 15 seconds.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Brings everything up, plays a plan, tries the networks, and takes it down again, unless it is to stay.
 pub fn run(registry: &str, tag: &str, keep: bool) -> Result<()> {
@@ -76,16 +82,14 @@ fn until_ended(project: &Project, service: &str) -> Result<String> {
         "{{.Status}}",
         service,
     ];
-    for _ in 0..120 {
-        let status = capture(project.compose().args(ask))?;
-        if status.starts_with("Exited") {
-            return Ok(status);
-        }
-        std::thread::sleep(std::time::Duration::from_millis(500));
-    }
-    bail!("{service} does not end")
+    until(
+        &format!("{service} ends"),
+        |status: &String| status.starts_with("Exited"),
+        || capture(project.compose().args(ask)),
+    )
 }
 
+/// Prometheus is up, and scrapes those that are there without a profile.
 fn watched(project: &Project) -> Result<()> {
     let up = [
         "--profile",
@@ -105,6 +109,7 @@ fn scraped(project: &Project) -> Result<()> {
     ask_until(project, "count(carapulse_roles_build_info)", "4")
 }
 
+/// The shadow was asked about the plan's decisions, and neither differed nor failed.
 fn agreed(project: &Project) -> Result<()> {
     ask_until(project, "sum(carapulse_policy_shadow_checks_total) > bool 0", "1")?;
     for never in ["differences", "errors"] {
@@ -119,16 +124,28 @@ fn agreed(project: &Project) -> Result<()> {
 
 fn ask_until(project: &Project, query: &str, wanted: &str) -> Result<()> {
     let program = ["promtool", "query", "instant", "http://127.0.0.1:9090", query];
-    let mut said = String::new();
-    for _ in 0..40 {
-        said = project.exec("prometheus", &[], &program, b"")?;
-        if said.contains(&format!("=> {wanted} @")) {
-            return Ok(());
+    let is = format!("=> {wanted} @");
+    until(
+        &format!("`{query}` is {wanted}"),
+        |said: &String| said.contains(&is),
+        || project.exec("prometheus", &[], &program, b""),
+    )
+    .map(drop)
+}
+
+/// Asks until the answer is the one that is waited for.
+fn until(what: &str, fits: impl Fn(&String) -> bool, ask: impl Fn() -> Result<String>) -> Result<String> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let said = ask()?;
+        if fits(&said) {
+            return Ok(said);
         }
-        // A scrape comes every 15 seconds.
-        std::thread::sleep(std::time::Duration::from_secs(1));
+        if Instant::now() > deadline {
+            bail!("not within {PATIENCE:?}: {what}; the last answer: {said}");
+        }
+        thread::sleep(Duration::from_millis(500));
     }
-    bail!("`{query}` should be {wanted}: {said}")
 }
 
 /// The buckets are made. Vault is not to be had.

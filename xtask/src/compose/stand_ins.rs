@@ -8,6 +8,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 
 use super::engine::{Engine, with_settings};
+use crate::folder;
 use crate::report::{capture, say, step};
 use crate::tools::{self, cache_root, on_path};
 use crate::workspace;
@@ -109,13 +110,13 @@ pub fn ensure(engine: &Engine) -> Result<()> {
 /// The recipe, the programs and the two trees that it copies.
 fn fill(context: &Path) -> Result<()> {
     fs::create_dir_all(context)?;
-    copy_tree(&workspace::path("xtask/src/compose/stand-ins"), context)?;
+    folder::copy(&workspace::path("xtask/src/compose/stand-ins"), context)?;
     for program in PROGRAMS {
         let built = tools::ensure(program)?;
         fs::copy(&built, context.join(program)).with_context(|| built.display().to_string())?;
     }
     let schema = tools::module_folder("temporal")?.join("schema");
-    copy_tree(&schema, &context.join("schema"))?;
+    folder::copy(&schema, &context.join("schema"))?;
     let page = tools::module_folder("temporal-ui")?.join("config/docker.yaml");
     fs::write(context.join("ui.yaml"), fs::read(&page)?)?;
     // pip finds the machine's own index, and its certificates, in there.
@@ -148,20 +149,6 @@ fn base() -> Result<String> {
     let line = recipe.lines().find_map(|line| line.strip_prefix(&prefix));
     let name = line.with_context(|| format!("the Dockerfile has no {BASE}"))?;
     Ok(name.split('@').next().unwrap_or(name).to_owned())
-}
-
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_tree(&entry.path(), &target)?;
-        } else {
-            fs::write(&target, fs::read(entry.path())?)?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

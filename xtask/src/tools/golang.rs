@@ -11,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::manifest::{Assemble, Binary, Kind, Tool};
+use crate::folder;
 use crate::report::{capture, run, step};
 
 /// Builds all binaries of `tool` into `stage`, and its joined text file where it has one.
@@ -21,7 +22,7 @@ pub fn build(tool: &Tool, stage: &Path, scratch: &Path) -> Result<()> {
     match tool.kind {
         Kind::GoBuild => fs::write(scratch.join("go.mod"), go_mod(tool, module, &go.version))?,
         // Its own go.mod has what `go install` refuses: it is built as the main module, in a copy.
-        Kind::GoSource => copy_tree(&go.download(module, &tool.version)?, &scratch.join("source"))?,
+        Kind::GoSource => folder::copy(&go.download(module, &tool.version)?, &scratch.join("source"))?,
         _ => {}
     }
     for binary in &tool.binaries {
@@ -128,21 +129,6 @@ pub fn module_folder(tool: &Tool) -> Result<PathBuf> {
     let module = tool.module.as_deref().context("a Go tool names its module")?;
     let scratch = std::env::temp_dir();
     Go::new(&scratch)?.download(module, &tool.version)
-}
-
-/// Copies a folder of the module cache, whose files are read-only, so that it can be built in and removed.
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from).with_context(|| format!("cannot list {}", from.display()))? {
-        let entry = entry?;
-        let target = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_tree(&entry.path(), &target)?;
-        } else {
-            fs::write(&target, fs::read(entry.path())?)?;
-        }
-    }
-    Ok(())
 }
 
 /// A module of our own that only requires the tool's, so that its `replace` lines can be given.
