@@ -83,13 +83,9 @@ impl TestDb {
 
     /// A connection that row-level security and triggers do not bind: what nobody may do, somebody with the machine can.
     pub(crate) async fn superuser(&self) -> PgConnection {
-        let given = std::env::var_os("CARAPULSE_TEST_DATABASE_URL").is_some();
-        let address = if given {
-            self.owner.clone()
-        } else {
-            self.owner.with_user("postgres", None)
-        };
-        let mut superuser = PgConnection::connect(address.expose()).await.unwrap();
+        let mut superuser = PgConnection::connect(as_superuser(&self.owner).expose())
+            .await
+            .unwrap();
         sqlx::query("SELECT set_config('carapulse.tenant', 'default', false)")
             .execute(&mut superuser)
             .await
@@ -121,7 +117,10 @@ impl TestDb {
     /// Puts a copy in the database's place.
     pub(crate) async fn restore(&self, copy: &str) {
         let name = self.name();
-        let mut admin = PgConnection::connect(server().expose()).await.unwrap();
+        // With FORCE the server's own workers in the database are thrown out, too: only a superuser may.
+        let mut admin = PgConnection::connect(as_superuser(server()).expose())
+            .await
+            .unwrap();
         for statement in [
             format!("DROP DATABASE {name} WITH (FORCE)"),
             format!("ALTER DATABASE {copy} RENAME TO {name}"),
@@ -152,6 +151,15 @@ impl TestDb {
         Self {
             owner: server().with_database(&name),
         }
+    }
+}
+
+/// The same place as the superuser of our own server; a server that was given comes with a user who may do all.
+fn as_superuser(address: &Address) -> Address {
+    if std::env::var_os("CARAPULSE_TEST_DATABASE_URL").is_some() {
+        address.clone()
+    } else {
+        address.with_user("postgres", None)
     }
 }
 
